@@ -1,0 +1,1 @@
+"""Transport: LSL outlets and inlets, clocks, recordings; and the vocabulary of every floor."""

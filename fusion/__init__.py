@@ -1,0 +1,1 @@
+"""What the measurements mean: anatomy, rules, valence and micro-expressions."""

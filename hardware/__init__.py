@@ -1,0 +1,1 @@
+"""Adapters to cameras, amplifiers and thermal cameras, and their simulated twins."""

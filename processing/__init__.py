@@ -1,0 +1,1 @@
+"""Causal processors: pictures, EMG and temperatures in, measurements out."""
