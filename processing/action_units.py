@@ -1,0 +1,267 @@
+"""Action units, head pose and eyelid closure of one face per frame, measured from the person's own neutral.
+
+Landmarks, head motion removed, are explained by muscle activations (`processing.muscle_model`); action units
+follow from the muscles by figure 1 of Dong et al. (2022). Nothing is smoothed over time: a 100 ms movement
+keeps its height and its moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.stream import Channel
+from processing.landmarks import BLENDSHAPES, FaceObservation
+from processing.muscle_model import ACTIVATIONS, InverseModel, build_inverse, invert
+from processing.neutral import Neutral, NeutralEstimator
+from processing.pose import STABLE_POINTS, align_to_neutral, head_pose, to_face_coordinates
+
+ACTION_UNITS: tuple[int, ...] = (
+    1,
+    2,
+    4,
+    5,
+    6,
+    7,
+    9,
+    10,
+    12,
+    14,
+    15,
+    16,
+    17,
+    18,
+    20,
+    22,
+    23,
+    24,
+    25,
+    26,
+    27,
+    28,
+    43,
+    45,
+)
+TWO_SIDED: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 20, 43, 45)
+"""Action units measured on the subject's left and right separately."""
+
+HEAD_CHANNELS: tuple[Channel, ...] = (
+    Channel("face", "none", "Quality"),
+    Channel("confidence", "normalized", "Quality"),
+    Channel("pitch_deg", "degrees", "Head"),
+    Channel("yaw_deg", "degrees", "Head"),
+    Channel("roll_deg", "degrees", "Head"),
+    Channel("iod_px", "pixels", "Head"),
+    Channel("head_speed", "pixels/second", "Head"),
+    Channel("blink_left", "normalized", "Eyelid"),
+    Channel("blink_right", "normalized", "Eyelid"),
+)
+
+
+def action_unit_channels() -> tuple[Channel, ...]:
+    """Columns of an ActionUnits stream: head, then each AU (and its sides), then each AU's standard error."""
+    channels = list(HEAD_CHANNELS)
+    for au in ACTION_UNITS:
+        channels.append(Channel(f"AU{au}", "normalized", "AU"))
+        if au in TWO_SIDED:
+            channels.append(Channel(f"AU{au}_left", "normalized", "AU"))
+            channels.append(Channel(f"AU{au}_right", "normalized", "AU"))
+    channels += [Channel(f"AU{au}_se", "normalized", "Uncertainty") for au in ACTION_UNITS]
+    return tuple(channels)
+
+
+_LABELS = tuple(channel.label for channel in action_unit_channels())
+_COLUMN = {label: i for i, label in enumerate(_LABELS)}
+ROW_LENGTH = len(_LABELS)
+
+_FACS_LEVELS = ((0.05, ""), (0.2, "A"), (0.4, "B"), (0.6, "C"), (0.8, "D"))
+
+
+def facs_level(intensity: float) -> str:
+    """FACS letter A-E of an intensity 0-1, empty where the AU is absent: presence and letter always agree."""
+    for bound, letter in _FACS_LEVELS:
+        if intensity < bound:
+            return letter
+    return "E"
+
+
+def no_face_row() -> NDArray[np.float32]:
+    """A row without a face: face = 0, all else NaN."""
+    row = np.full(ROW_LENGTH, np.nan, dtype=np.float32)
+    row[0] = 0.0
+    return row
+
+
+# Lid margins facing each other: (upper, lower) pairs, then the eye's corners.
+_LIDS = {
+    "right": (((160, 144), (159, 145), (158, 153)), (33, 133)),
+    "left": (((387, 373), (386, 374), (385, 380)), (263, 362)),
+}
+_CLOSED_SHARE = 0.25
+"""Share of the neutral lid gap that MediaPipe still reports for a closed eye."""
+
+
+def lid_gap(points: NDArray[np.float64], side: str) -> float:
+    """Mean distance of the lids of one eye, in units of the eye's width; `points` in face coordinates."""
+    pairs, (outer, inner) = _LIDS[side]
+    width = float(np.linalg.norm(points[outer] - points[inner]))
+    gaps = [float(np.hypot(*(points[lower] - points[upper])[:2])) for upper, lower in pairs]
+    return sum(gaps) / len(gaps) / max(width, 1e-6)
+
+
+@dataclass(frozen=True)
+class _Last:
+    """What the next frame's speeds are measured from."""
+
+    time_s: float
+    stable_px: NDArray[np.float64]
+
+
+class ActionUnitEstimator:
+    """Turns face observations into rows of an ActionUnits stream."""
+
+    def __init__(self, rest: tuple[float, float] | None = None, neutral: Neutral | None = None) -> None:
+        """Start without a face seen.
+
+        Args:
+            rest: Stretch of stamps (start, end) in which the face rests.
+            neutral: A neutral measured earlier; wins over `rest`.
+        """
+        self.channels = action_unit_channels()
+        self._estimator = NeutralEstimator(None if neutral is not None else rest, neutral)
+        self._model: InverseModel | None = None
+        self._model_points: NDArray[np.float64] | None = None
+        self._last: _Last | None = None
+        self._closed_since_s = {"left": np.nan, "right": np.nan}
+
+    @property
+    def neutral(self) -> Neutral | None:
+        """The neutral in use; None before the first face."""
+        return self._estimator.neutral
+
+    def reset(self) -> None:
+        """Forget everything but a neutral that was given."""
+        self._estimator.reset()
+        self._model = self._model_points = None
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Frames were lost or the face was gone: speeds and closure times start anew, the neutral stays."""
+        self._last = None
+        self._closed_since_s = {"left": np.nan, "right": np.nan}
+
+    def update(
+        self, observation: FaceObservation | None, gray: NDArray[np.uint8] | None, time_s: float
+    ) -> NDArray[np.float32]:
+        """One row (see `action_unit_channels`).
+
+        Args:
+            observation: The face, or None.
+            gray: uint8 [height, width], the picture, for appearance; None leaves appearance out.
+            time_s: Stamp of the frame.
+        """
+        if observation is None:
+            self.interrupt()
+            return no_face_row()
+        points_px = observation.points_px.astype(np.float64)
+        shapes = observation.blendshapes.astype(np.float64)
+        pose = head_pose(points_px, observation.transform)
+        neutral = self._estimator.neutral
+        if neutral is None:
+            face, residual = to_face_coordinates(points_px, observation.transform), 0.0
+            self._estimator.update(time_s, face, shapes, np.empty(0), True)
+            neutral = self._estimator.neutral
+            assert neutral is not None
+        face, _, residual = align_to_neutral(points_px, neutral.points)
+        model = self._model_for(neutral)
+        displacement = np.ascontiguousarray((face - neutral.points)[:, :2])
+        activations = invert(model, displacement, shapes - neutral.blendshapes)
+        speed = self._head_speed(points_px, pose.iod_px, time_s)
+
+        row = np.zeros(ROW_LENGTH, dtype=np.float32)
+        row[:9] = (
+            1.0,
+            self._confidence(pose.yaw_deg, pose.pitch_deg, pose.iod_px, residual),
+            pose.pitch_deg,
+            pose.yaw_deg,
+            pose.roll_deg,
+            pose.iod_px,
+            speed,
+            0.0,
+            0.0,
+        )
+        self._fill(row, activations, model, face, neutral, pose.iod_px, time_s)
+        quiet = speed < 20.0 and float(activations.max()) < 0.3
+        self._estimator.update(time_s, face, shapes, np.empty(0), quiet)
+        return row
+
+    def _model_for(self, neutral: Neutral) -> InverseModel:
+        if self._model is None or self._model_points is None:
+            stale = True
+        else:
+            stale = float(np.abs(neutral.points - self._model_points).max()) > 0.03
+        if stale or self._model is None:
+            self._model = build_inverse(neutral.points)
+            self._model_points = neutral.points
+        return self._model
+
+    def _head_speed(self, points_px: NDArray[np.float64], iod_px: float, time_s: float) -> float:
+        stable = points_px[STABLE_POINTS, :2]
+        last, self._last = self._last, _Last(time_s, stable)
+        if last is None or time_s <= last.time_s:
+            return 0.0
+        moved = stable - last.stable_px
+        return float(np.sqrt((moved * moved).sum(axis=1).mean()) / iod_px * 100.0 / (time_s - last.time_s))
+
+    def _confidence(self, yaw_deg: float, pitch_deg: float, iod_px: float, residual: float) -> float:
+        turned = np.exp(-0.5 * ((yaw_deg / 30.0) ** 2 + (pitch_deg / 30.0) ** 2))
+        small = min(1.0, iod_px / 50.0)
+        misfit = np.exp(-0.5 * (residual / 0.06) ** 2)
+        return float(turned * small * misfit * (0.3 + 0.7 * self._estimator.settled))
+
+    def _fill(
+        self,
+        row: NDArray[np.float32],
+        activations: NDArray[np.float64],
+        model: InverseModel,
+        face: NDArray[np.float64],
+        neutral: Neutral,
+        iod_px: float,
+        time_s: float,
+    ) -> None:
+        noise = 0.3 / iod_px / 0.006  # landmark noise of about .3 px over what the model weighs with
+        for value, deviation, activation in zip(activations, model.deviation, ACTIVATIONS, strict=True):
+            au = activation.muscle.action_unit
+            level = min(1.0, float(value))
+            if activation.side != "both":
+                row[_COLUMN[f"AU{au}_{activation.side}"]] = level
+            else:
+                row[_COLUMN[f"AU{au}"]] = level
+            row[_COLUMN[f"AU{au}_se"]] = deviation * noise
+        for side in ("left", "right"):
+            closure = (1.0 - lid_gap(face, side) / max(lid_gap(neutral.points, side), 1e-6)) / (
+                1.0 - _CLOSED_SHARE
+            )
+            closure = float(np.clip(closure, 0.0, 1.0))
+            row[_COLUMN[f"blink_{side}"]] = closure
+            row[_COLUMN[f"AU43_{side}"]] = closure
+            row[_COLUMN[f"AU45_{side}"]] = closure
+        for au in TWO_SIDED:
+            both = 0.5 * (row[_COLUMN[f"AU{au}_left"]] + row[_COLUMN[f"AU{au}_right"]])
+            row[_COLUMN[f"AU{au}"]] = both
+        row[_COLUMN["AU45_se"]] = row[_COLUMN["AU43_se"]]
+
+
+__all__: list[Any] = [
+    "ACTION_UNITS",
+    "BLENDSHAPES",
+    "TWO_SIDED",
+    "ActionUnitEstimator",
+    "action_unit_channels",
+    "facs_level",
+    "lid_gap",
+    "no_face_row",
+]

@@ -1,0 +1,204 @@
+"""The camera chain: JPEG or picture in; action units and face motion out, at the camera's own stamps.
+
+One decode per frame serves landmarks (colour) and motion (gray). Anything that goes wrong with a frame makes a
+row without a face, never a stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.stream import Block, InvalidSignal, Kind, SampleType, StreamSpec
+from processing.action_units import ActionUnitEstimator, action_unit_channels, no_face_row
+from processing.landmarks import FaceMesh, FaceObservation
+from processing.motion import RegionMotion
+from processing.neutral import Neutral
+
+
+@dataclass(frozen=True, eq=False)
+class CameraResult:
+    """What the chain makes of one block of frames.
+
+    Attributes:
+        action_units: ActionUnits block, one row per frame.
+        motion: FaceMotion block, one row per frame.
+        points: Per frame the landmarks float32 [478, 3] in frame pixels, None without a face.
+    """
+
+    action_units: Block
+    motion: Block
+    points: tuple[NDArray[np.float32] | None, ...]
+
+
+class CameraChain:
+    """Decodes, finds the face, and measures action units and skin motion.
+
+    Chunk-invariant: any cutting of the same frames into blocks gives the same rows. Lost frames (a block whose
+    `first` is not the end of the one before) restart what is measured from frame to frame; the neutral stays.
+    """
+
+    def __init__(
+        self,
+        rest: tuple[float, float] | None = None,
+        neutral: Neutral | None = None,
+        model_path: Path | str | None = None,
+        landmarks_every: int = 1,
+    ) -> None:
+        """Load the face model.
+
+        Args:
+            rest: Stretch of stamps (start, end) in which the person rests: the neutral is taken from it.
+            neutral: A neutral measured earlier (`Neutral.from_arrays`); wins over `rest`.
+            model_path: Another copy of the face model than the packaged one.
+            landmarks_every: Look for landmarks in every n-th frame only; motion is measured in each, and the
+                action units of the frames between repeat the last ones.
+
+        Raises:
+            DeviceNotFound, InvalidSignal: See `FaceMesh`.
+        """
+        if landmarks_every < 1:
+            raise ValueError(f"landmarks_every must be at least 1, got {landmarks_every}")
+        self.landmarks_every = landmarks_every
+        self.corrupt_frames = 0
+        """Frames that could not be decoded, since the start or the last reset."""
+        self._mesh = FaceMesh("video", model_path)
+        self._units = ActionUnitEstimator(rest, neutral)
+        self._motion = RegionMotion()
+        self._specs: dict[StreamSpec, tuple[StreamSpec, StreamSpec]] = {}
+        self._forget_frames()
+
+    @property
+    def neutral(self) -> Neutral | None:
+        """The person's neutral in use, to be saved with `Neutral.to_arrays`."""
+        return self._units.neutral
+
+    def _forget_frames(self) -> None:
+        self._end: int | None = None
+        self._shape: tuple[int, int] | None = None
+        self._since_landmarks = 0
+        self._observation: FaceObservation | None = None
+        self._row: NDArray[np.float32] | None = None
+
+    def reset(self) -> None:
+        """Start anew: face, neutral (unless given), motion and counters."""
+        self._mesh.reset()
+        self._units.reset()
+        self._motion.reset()
+        self.corrupt_frames = 0
+        self._forget_frames()
+
+    def close(self) -> None:
+        """Free the face model."""
+        self._mesh.close()
+
+    def __enter__(self) -> CameraChain:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def spec_for(self, camera: StreamSpec) -> tuple[StreamSpec, StreamSpec]:
+        """Specs of the ActionUnits and FaceMotion streams made from a camera stream."""
+
+        def derived(kind: Kind, name: str, channels: Callable[[], tuple[object, ...]]) -> StreamSpec:
+            return StreamSpec(
+                f"{camera.name}-{name}",
+                kind,
+                channels(),  # type: ignore[arg-type]
+                camera.rate_hz,
+                SampleType.FLOAT32,
+                f"{camera.source_id}-{name}",
+                metadata={"camera": camera.source_id},
+            )
+
+        return (
+            derived(Kind.ACTION_UNITS, "action-units", action_unit_channels),
+            derived(Kind.FACE_MOTION, "face-motion", lambda: self._motion.channels),
+        )
+
+    def process(self, block: Block) -> CameraResult:
+        """Measure a block of frames.
+
+        Args:
+            block: Camera block: JPEG bytes, or uint8 [height, width, 3] BGR arrays (codec ``BGR8``).
+
+        Raises:
+            InvalidSignal: The block is not a camera's.
+        """
+        if block.spec.kind is not Kind.CAMERA:
+            raise InvalidSignal(f"{block.spec.name} is a {block.spec.kind} stream, not a camera.")
+        units_spec, motion_spec = self._specs_of(block.spec)
+        if self._end is not None and block.first != self._end:
+            self._interrupt()
+        self._end = block.end
+        units = np.empty((len(block), units_spec.channel_count), dtype=np.float32)
+        motion = np.empty((len(block), motion_spec.channel_count), dtype=np.float32)
+        points: list[NDArray[np.float32] | None] = []
+        for i, (frame, stamp) in enumerate(zip(block.data, block.timestamps, strict=True)):
+            units[i], motion[i] = self._frame(frame, float(stamp))
+            points.append(self._observation.points_px if self._observation is not None else None)
+        return CameraResult(
+            Block(units_spec, block.timestamps, units, block.first),
+            Block(motion_spec, block.timestamps, motion, block.first),
+            tuple(points),
+        )
+
+    def _specs_of(self, camera: StreamSpec) -> tuple[StreamSpec, StreamSpec]:
+        key = camera.source_id
+        if self._known_id != key:
+            self._known_id, self._known = key, self.spec_for(camera)
+        return self._known
+
+    _known_id: str | None = None
+    _known: tuple[StreamSpec, StreamSpec]
+
+    def _interrupt(self) -> None:
+        self._units.interrupt()
+        self._motion.reset()
+        self._since_landmarks = 0
+
+    def _frame(
+        self, frame: bytes | str | NDArray[np.uint8], stamp_s: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        picture = decode(frame)
+        if picture is None:
+            self.corrupt_frames += 1
+            self._observation = None
+            self._interrupt()
+            motion = np.full(len(self._motion.channels), np.nan, dtype=np.float32)
+            return no_face_row(), motion
+        rgb, gray = picture
+        if self._shape is not None and self._shape != gray.shape:
+            self._interrupt()
+        self._shape = (gray.shape[0], gray.shape[1])
+        if self._since_landmarks % self.landmarks_every == 0 or self._row is None:
+            self._observation = self._mesh.detect(rgb, stamp_s)
+            self._row = self._units.update(self._observation, gray, stamp_s)
+        self._since_landmarks += 1
+        points = self._observation.points_px if self._observation is not None else None
+        return self._row, self._motion.update(gray, points, stamp_s)
+
+
+def decode(frame: bytes | str | NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """RGB [height, width, 3] and gray [height, width] of a JPEG or a BGR picture; None when it is damaged."""
+    if isinstance(frame, np.ndarray):
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
+            return None
+        rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    else:
+        data = frame if isinstance(frame, bytes) else frame.encode("latin-1", errors="ignore")
+        if len(data) < 4:
+            return None
+        try:
+            rgb = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
+        except cv2.error:
+            return None
+        if rgb is None:
+            return None
+    return rgb, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
