@@ -1,0 +1,107 @@
+"""Sends the blocks of one stream over Lab Streaming Layer, with the stamps they were captured at."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pylsl
+
+from acquisition import network
+from acquisition.lsl_metadata import COUNTER_LABEL, to_stream_info
+from acquisition.stream import FRAME_KINDS, Block, Kind, SampleType, StreamSpec
+
+FRAME_BUFFER_S = 2.0
+"""What an outlet keeps of a frame stream for a slow reader; liblsl's own 360 s is 10 GB of raw VGA."""
+
+SAMPLE_BUFFER_S = 60.0
+"""What an outlet keeps of any other stream for a slow reader."""
+
+_ASSUMED_RATE_HZ = 60.0
+_BUFFER_IN_SAMPLES = 1  # lsl_transport_options_t: transp_bufsize_samples
+
+
+class LslOutlet:
+    """Announces a stream and sends its blocks; readers are found and served in the background.
+
+    The stream can be found as soon as the outlet is made. Use as a context manager.
+    """
+
+    def __init__(self, spec: StreamSpec, chunk_size: int = 0, buffer_s: float | None = None) -> None:
+        """Announce `spec`.
+
+        Args:
+            spec: The stream. Its `source_id` must be stable per device, so that readers recover.
+            chunk_size: Samples sent at once; 0 sends each push at once.
+            buffer_s: What is kept for a reader that falls behind; older samples are lost to it (it counts
+                them). Left out: 2 s of frames, 60 s of anything else.
+
+        Raises:
+            ValueError: The spec cannot be announced (see `to_stream_info`).
+        """
+        network.ensure_configured()
+        if buffer_s is None:
+            buffer_s = FRAME_BUFFER_S if spec.kind in FRAME_KINDS else SAMPLE_BUFFER_S
+        samples = max(math.ceil(buffer_s * (spec.rate_hz or _ASSUMED_RATE_HZ)), 8)
+        self.spec = spec
+        self._counted = COUNTER_LABEL in spec.labels
+        self._outlet: Any = pylsl.StreamOutlet(to_stream_info(spec), chunk_size, samples, _BUFFER_IN_SAMPLES)
+
+    def push(self, block: Block) -> None:
+        """Send a block; returns at once, whether or not anyone reads.
+
+        Raises:
+            ValueError: The block has another layout than the stream, or stamps that LSL cannot carry.
+        """
+        if self._outlet is None:
+            raise ValueError(f"outlet {self.spec.name} is closed")
+        if not len(block):
+            return
+        stamps = block.timestamps.tolist()
+        if not (min(stamps) > 0.0):  # LSL reads 0 as "now" and -1 as "one period later"
+            raise ValueError(f"{self.spec.name}: stamps on LSL are positive seconds, got {min(stamps)}")
+        if self.spec.dtype is SampleType.STRING:
+            self._outlet.push_chunk(self._texts(block), stamps)
+            return
+        data = np.ascontiguousarray(block.array, dtype=self.spec.dtype.value)
+        if data.shape[1] != self.spec.channel_count:
+            raise ValueError(
+                f"{self.spec.name}: {data.shape[1]} columns pushed, {self.spec.channel_count} announced"
+            )
+        self._outlet.push_chunk(data, stamps)
+
+    def _texts(self, block: Block) -> list[Any]:
+        if isinstance(block.data, np.ndarray) or not isinstance(block.data[0], (bytes, str)):
+            raise ValueError(
+                f"{self.spec.name} announces texts or JPEG bytes, not arrays; encode frames first"
+            )
+        if self.spec.kind is not Kind.CAMERA or not self._counted:
+            return list(block.data)
+        values: list[Any] = []
+        for number, jpeg in enumerate(block.data, start=block.first):
+            pair = {COUNTER_LABEL: str(number)}
+            values += [pair.get(label, jpeg) for label in self.spec.labels]
+        return values
+
+    @property
+    def have_consumers(self) -> bool:
+        """Whether anyone reads this stream now."""
+        return self._outlet is not None and bool(self._outlet.have_consumers())
+
+    def wait_for_consumers(self, timeout_s: float) -> bool:
+        """Wait until someone reads this stream; False when nobody came in time."""
+        return self._outlet is not None and bool(self._outlet.wait_for_consumers(timeout_s))
+
+    def close(self) -> None:
+        """Stop announcing; readers wait for the stream to come back."""
+        self._outlet = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
