@@ -1,0 +1,550 @@
+"""Skin temperature of nine face regions from a radiometric thermal stream, and what it says of muscles.
+
+Temperature follows muscle work and blood over seconds: it gives arousal (nose tip) and warming of muscles,
+never valence and, at 9 Hz, never a micro-expression. A value that cannot be trusted is NaN, with a reason.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec
+from processing.thermal_checks import PixelCheck, PixelFaults, Shutter, ShutterWatch, WarmUpWatch
+from processing.thermal_features import Baseline, RegionReader, SlopeWindow
+from processing.thermal_regions import MUSCLES, REFERENCE, REGIONS
+from processing.thermal_tracking import FaceTracker, FindFace, Registration
+
+_FEATURES = (
+    ("celsius", "celsius"),
+    ("delta_celsius", "celsius"),
+    ("slope_celsius_per_s", "celsius/second"),
+    ("minus_forehead_celsius", "celsius"),
+    ("valid", "normalized"),
+)
+_EXTRA_FEATURES = (
+    ("p10_celsius", "celsius"),
+    ("p90_celsius", "celsius"),
+    ("delta_se_celsius", "celsius"),
+    ("slope_se_celsius_per_s", "celsius/second"),
+)
+_COMMON = (
+    ("registration_residual_px", "pixels"),
+    ("registration_correlation", "normalized"),
+    ("ffc", "none"),
+)
+_EXTRA_COMMON = (
+    ("cheek_left_minus_right_celsius", "celsius"),
+    ("periorbital_left_minus_right_celsius", "celsius"),
+    ("arousal", "normalized"),
+    ("arousal_se", "normalized"),
+    ("camera_drift_celsius_per_s", "celsius/second"),
+    ("reason", "none"),
+)
+
+
+class Reason(IntEnum):
+    """Why values of a row are missing or to be taken with care; the column ``reason``."""
+
+    NONE = 0
+    WARMING_UP = 1
+    NO_BASELINE = 2
+    SHUTTER = 3
+    HOLD_OFF = 4
+    START_UP = 5
+    NO_FACE = 6
+    FACE_LOST = 7
+    IMPLAUSIBLE = 8
+
+
+@dataclass(frozen=True)
+class ThermalSettings:
+    """Time constants and limits of `SkinTemperature`.
+
+    Attributes:
+        start_up_frames: Frames dropped after the stream begins (a Lepton delivers a burst of stale ones).
+        baseline_s: Length of the first stable stretch when no rest is named.
+        slope_window_s: Window of the slope, 2-5 s (skin follows a muscle within 2-9 s).
+        hold_off_s: Time after a shutter event in which the sensor settles.
+        max_drift_celsius_per_s: While the whole picture drifts faster, the camera is warming up and the
+            baseline waits, at most `max_wait_s`.
+        max_wait_s: See above; the forehead cancels what drift is left.
+        min_valid: Share of a region that must be real skin pixels.
+        forget_s: After a pause as long as this everything starts anew.
+        arousal_celsius: Cooling of the nose tip relative to the forehead that counts as arousal 1.
+        arousal_lag_s: Lag of the skin behind its blood supply, made up for with the slope.
+        ffc_residual_celsius: Standard deviation of what an FFC shifts one region against another.
+    """
+
+    start_up_frames: int = 5
+    baseline_s: float = 3.0
+    slope_window_s: float = 3.0
+    hold_off_s: float = 1.0
+    max_drift_celsius_per_s: float = 0.06
+    max_wait_s: float = 20.0
+    min_valid: float = 0.5
+    forget_s: float = 60.0
+    arousal_celsius: float = 0.5
+    arousal_lag_s: float = 4.0
+    ffc_residual_celsius: float = 0.02
+
+
+@dataclass(frozen=True)
+class ThermalEvent:
+    """Something that happened to the thermal signal: ``time_s`` of the stamp, ``kind`` and words."""
+
+    time_s: float
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class MuscleWarming:
+    """Warming of the skin over a muscle, relative to the forehead (Jarlier et al. 2011).
+
+    Attributes:
+        region, muscle, side: Where; side is the subject's own.
+        speed_celsius_per_s: dT/dt over the slope window: speed of contraction.
+        intensity_celsius: Change from the baseline: intensity of contraction.
+        speed_se, intensity_se: Standard errors; those of registration included.
+    """
+
+    region: str
+    muscle: str
+    side: str
+    speed_celsius_per_s: float
+    speed_se: float
+    intensity_celsius: float
+    intensity_se: float
+
+
+@dataclass
+class _Row:
+    """One output row under construction."""
+
+    values: NDArray[np.float32]
+    reason: Reason = Reason.NONE
+    text: str = ""
+    faults: list[str] = field(default_factory=list)
+
+
+class SkinTemperature:
+    """Thermal frames in, one row of region temperatures per frame out (a `Processor`).
+
+    The delta, slope and arousal of every region but the forehead are those of its temperature minus the
+    forehead's, which cancels the drift of the camera; the forehead's own are its raw ones, carried over FFC
+    steps by what the whole face stepped. ``_minus_forehead_celsius`` is the plain difference.
+
+    Lost frames interrupt the slopes; a pause of a minute or a stream that starts again resets everything.
+
+    Args:
+        find_face: Finds the 478-point face mesh in a rendering, see `FindFace`; None loads the packaged model
+            when the first face is looked for.
+        rest: (start, end) in the seconds of the stamps: the baseline is the mean over it. None: over the
+            first stable stretch.
+        settings: See `ThermalSettings`.
+    """
+
+    def __init__(
+        self,
+        find_face: FindFace | None = None,
+        rest: tuple[float, float] | None = None,
+        settings: ThermalSettings | None = None,
+    ) -> None:
+        self.settings = settings or ThermalSettings()
+        self._rest = rest
+        self._tracker = FaceTracker(find_face or _packaged_face_finder())
+        self._input: StreamSpec | None = None
+        self._output: StreamSpec | None = None
+        self._reasons: tuple[str, ...] = ()
+        self.reset()
+
+    def spec_for(self, input_spec: StreamSpec) -> StreamSpec:
+        """The stream that `process` makes of `input_spec`.
+
+        Raises:
+            InvalidSignal: Not a thermal stream in degrees Celsius.
+        """
+        if input_spec.kind is not Kind.THERMAL or input_spec.frame is None:
+            raise InvalidSignal(
+                f"{input_spec.name} is a {input_spec.kind} stream: connect one of kind Thermal to read skin "
+                "temperature."
+            )
+        radiometric = input_spec.metadata.get("radiometric", "true").lower()
+        if radiometric in {"false", "no", "0"} or input_spec.dtype is not SampleType.INT16:
+            raise InvalidSignal(
+                f"{input_spec.name} carries no temperatures: publish it from a radiometric camera as int16 "
+                "centi-degrees Celsius, or calibrate it first."
+            )
+        channels = [
+            Channel(f"{region}_{name}", unit, "SkinTemperature")
+            for region in REGIONS
+            for name, unit in _FEATURES
+        ]
+        channels += [Channel(name, unit, "Quality") for name, unit in _COMMON]
+        channels += [
+            Channel(f"{region}_{name}", unit, "SkinTemperature")
+            for region in REGIONS
+            for name, unit in _EXTRA_FEATURES
+        ]
+        channels += [Channel(name, unit, "SkinTemperature") for name, unit in _EXTRA_COMMON]
+        return StreamSpec(
+            name=f"{input_spec.name} skin temperature",
+            kind=Kind.SKIN_TEMPERATURE,
+            channels=tuple(channels),
+            rate_hz=input_spec.rate_hz,
+            dtype=SampleType.FLOAT32,
+            source_id=f"{input_spec.source_id}-skin-temperature",
+            metadata={"source": input_spec.source_id, "delta_reference": "forehead"},
+        )
+
+    def reset(self) -> None:
+        """Forget face, baseline and camera state, as for a new stream."""
+        settings = self.settings
+        count = len(REGIONS)
+        self._tracker.reset()
+        self._pixels: PixelCheck | None = None
+        self._shutter = ShutterWatch(settings.hold_off_s)
+        self._warm_up = WarmUpWatch()
+        self._reader = RegionReader()
+        self._slopes = SlopeWindow(settings.slope_window_s, count)
+        self._baseline = Baseline(self._rest, settings.baseline_s, count)
+        self._recent: deque[NDArray[np.float64]] = deque(maxlen=5)
+        self._carry = ""
+        self._step_variance = 0.0
+        self._frames = 0
+        self._waited_since_s = float("nan")
+        self._expected: int | None = None
+        self._expected_number = -1
+        self._last_s = -np.inf
+        self._last_shutter = Shutter.OPEN
+        self._last_faults = ""
+        self._had_face = False
+        self._events: list[ThermalEvent] = []
+
+    def process(self, block: Block) -> Block:
+        """One row per frame; `reasons` then tells why values are missing.
+
+        Raises:
+            InvalidSignal: See `spec_for`.
+        """
+        if self._output is None or block.spec != self._input:
+            if self._input is not None:
+                self.reset()
+            self._input, self._output = block.spec, self.spec_for(block.spec)
+        frame_format = block.spec.frame
+        assert frame_format is not None
+        shape = (frame_format.height, frame_format.width)
+        pixel_count = block.spec.pixel_count
+        labels = block.spec.labels
+        numbers = block.column("frame_number") if "frame_number" in labels else None
+        flags = block.column("ffc") if "ffc" in labels else None
+        rows = np.full((len(block), self._output.channel_count), np.nan, dtype=np.float32)
+        reasons = []
+        lost = self._continues(block)
+        for i, time_s in enumerate(block.timestamps.tolist()):
+            frame = block.array[i, :pixel_count].reshape(shape)
+            lost = lost or self._number_jumps(None if numbers is None else int(numbers[i]))
+            flagged = bool(flags is not None and flags[i] > 0)
+            row = _Row(rows[i])
+            self._frame(row, frame, time_s, flagged, lost)
+            reasons.append(row.text)
+            lost = False
+        self._reasons = tuple(reasons)
+        return Block(self._output, block.timestamps, rows, block.first)
+
+    def reasons(self) -> tuple[str, ...]:
+        """For each row of the last block why values are missing or doubtful; empty when they are not."""
+        return self._reasons
+
+    def events(self) -> tuple[ThermalEvent, ...]:
+        """What happened to the signal since the last call: FFC, face found or lost, dead pixels, baseline."""
+        events, self._events = tuple(self._events), []
+        return events
+
+    @property
+    def faults(self) -> PixelFaults:
+        """Dead pixels, rows and columns of the camera as known so far."""
+        return self._pixels.faults if self._pixels is not None else PixelFaults((), (), (), 0.0)
+
+    @property
+    def landmarks_px(self) -> NDArray[np.float64] | None:
+        """The face mesh [478, 2] registered to the last frame, for a display; None without a face."""
+        return self._tracker.landmarks_px
+
+    # -- one frame -----------------------------------------------------------------------------------------
+
+    def _frame(self, row: _Row, frame: NDArray[np.int16], time_s: float, flagged: bool, lost: bool) -> None:
+        if self._pixels is None or self._pixels.valid.shape != frame.shape:
+            self._pixels = PixelCheck(*frame.shape)
+        self._frames += 1
+        self._last_s = time_s
+        if lost:
+            self._slopes.clear()
+        shutter = self._shutter.update(time_s, flagged, frame, lost)
+        self._put(row, "ffc", 1.0 if shutter is Shutter.CLOSED else 0.0)
+        if self._frames <= self.settings.start_up_frames:
+            self._finish(row, Reason.START_UP, "the first frames of a camera are stale")
+            return
+        if self._shut(row, shutter, time_s):
+            return
+        celsius = self._pixels.clean(frame)
+        self._report_faults(time_s)
+        if self._pixels.valid.mean() < self.settings.min_valid:
+            self._finish(row, Reason.IMPLAUSIBLE, "most of the picture carries no temperature")
+            return
+        drift = self._warm_up.update(time_s, celsius)
+        self._put(row, "camera_drift_celsius_per_s", drift)
+        settled = self._settled(time_s, drift)
+        registration = self._tracker.follow(celsius, time_s)
+        self._put(row, "registration_correlation", self._tracker.correlation)
+        if registration is None:
+            self._without_face(row, time_s)
+            return
+        self._measure(row, celsius, registration, time_s, settled)
+
+    def _shut(self, row: _Row, shutter: Shutter, time_s: float) -> bool:
+        """Handle a closed shutter and the time after it; True when the frame is not used."""
+        if shutter is Shutter.OPEN:
+            self._last_shutter = shutter
+            return False
+        if shutter is Shutter.CLOSED and self._last_shutter is not Shutter.CLOSED:
+            self._events.append(ThermalEvent(time_s, "ffc", "the camera closed its shutter to calibrate"))
+            self._carry = "ffc"
+            self._step_variance += self.settings.ffc_residual_celsius**2
+            self._slopes.clear()
+            self._warm_up.restart()
+            self._baseline.interrupt(time_s)
+        self._last_shutter = shutter
+        if shutter is Shutter.CLOSED:
+            self._finish(row, Reason.SHUTTER, "the camera calibrates itself (FFC)")
+        else:
+            self._finish(row, Reason.HOLD_OFF, "the camera settles after calibrating itself (FFC)")
+        return True
+
+    def _settled(self, time_s: float, drift: float) -> bool:
+        if np.isnan(self._waited_since_s):
+            self._waited_since_s = time_s
+        if time_s - self._waited_since_s > self.settings.max_wait_s:
+            return True
+        return bool(abs(drift) <= self.settings.max_drift_celsius_per_s)
+
+    def _without_face(self, row: _Row, time_s: float) -> None:
+        self._slopes.clear()
+        self._baseline.interrupt(time_s)
+        if self._had_face:
+            self._events.append(ThermalEvent(time_s, "face lost", "the face turned away or left the picture"))
+        if self._tracker.has_keyframe:
+            correlation = self._tracker.correlation
+            text = f"the face turned away or left the picture (correlation {correlation:.2f})"
+            self._finish(row, Reason.FACE_LOST, text)
+        else:
+            self._finish(row, Reason.NO_FACE, "no frontal face found in the thermal picture")
+        self._had_face = False
+
+    def _measure(
+        self,
+        row: _Row,
+        celsius: NDArray[np.float32],
+        registration: Registration,
+        time_s: float,
+        settled: bool,
+    ) -> None:
+        assert self._pixels is not None
+        reader, keyframe = self._reader, registration.keyframe
+        samples = keyframe.samples
+        reader.read(
+            celsius,
+            self._pixels.valid,
+            samples.points_px,
+            samples.weights,
+            samples.starts,
+            registration.warp,
+        )
+        trusted = np.where(reader.valid >= self.settings.min_valid, reader.mean, np.nan)
+        if not self._had_face:
+            self._had_face = True
+            self._events.append(ThermalEvent(time_s, "face found", "the face is tracked"))
+        if registration.renewed:
+            self._slopes.clear()
+            if self._recent:
+                self._carry = "keyframe"
+        if self._carry:
+            self._carry_over(trusted)
+        self._recent.append(trusted)
+        signal = trusted - trusted[REFERENCE]
+        signal[REFERENCE] = trusted[REFERENCE]
+        self._baseline.push(time_s, signal, settled)
+        self._slopes.push(time_s, signal)
+        delta = signal - self._baseline.level if self._baseline.ready else np.full(len(REGIONS), np.nan)
+        delta_se = self._delta_se(registration)
+        self._put_regions(row, trusted, delta, delta_se)
+        self._put(row, "registration_residual_px", registration.residual_px)
+        self._put_arousal(row, delta, delta_se)
+        faulty = [name for name, value in zip(REGIONS, trusted, strict=True) if np.isnan(value)]
+        if faulty:
+            row.faults.append(f"covered, dead or out of the picture: {', '.join(faulty)}")
+        if not settled:
+            self._finish(row, Reason.WARMING_UP, "the camera is warming up")
+        elif not self._baseline.ready:
+            self._finish(row, Reason.NO_BASELINE, "the baseline is not there yet")
+        else:
+            self._finish(row, Reason.NONE, "")
+
+    def _carry_over(self, trusted: NDArray[np.float64]) -> None:
+        """Keep deltas continuous over a step that is the camera's (FFC) or the keyframe's, not the skin's."""
+        before = _column_means(self._recent)
+        step = trusted - before
+        if self._carry == "ffc":
+            # One offset for the whole picture: it cancels in all differences to the forehead.
+            known = step[np.isfinite(step)]
+            offset = np.zeros(len(REGIONS))
+            offset[REFERENCE] = float(np.median(known)) if known.size else 0.0
+        else:
+            offset = step - step[REFERENCE]
+            offset[REFERENCE] = step[REFERENCE]
+        self._baseline.shift(offset)
+        self._recent.clear()
+        self._carry = ""
+
+    def _delta_se(self, registration: Registration) -> NDArray[np.float64]:
+        """Noise of the series, misplacement of the region, error of the baseline, steps carried over."""
+        gradient = np.hypot(*registration.keyframe.gradient.T)
+        displaced = gradient * registration.residual_px
+        displaced = np.hypot(
+            displaced, np.where(np.arange(len(REGIONS)) == REFERENCE, 0, displaced[REFERENCE])
+        )
+        noise = np.nan_to_num(self._slopes.scatter)
+        baseline = np.nan_to_num(self._baseline.level_se)
+        error: NDArray[np.float64] = np.sqrt(noise**2 + displaced**2 + baseline**2 + self._step_variance)
+        return error
+
+    # -- output --------------------------------------------------------------------------------------------
+
+    def _put(self, row: _Row, label: str, value: float) -> None:
+        assert self._output is not None
+        row.values[self._output.index(label)] = value
+
+    def _put_regions(
+        self,
+        row: _Row,
+        trusted: NDArray[np.float64],
+        delta: NDArray[np.float64],
+        delta_se: NDArray[np.float64],
+    ) -> None:
+        reader, slopes = self._reader, self._slopes
+        good = np.isfinite(trusted)
+        minus = trusted - trusted[REFERENCE]
+        features = (trusted, delta, np.where(good, slopes.slope, np.nan), minus, reader.valid)
+        first = len(REGIONS) * len(_FEATURES)
+        row.values[:first] = np.column_stack(features).ravel()
+        extras = (reader.p10, reader.p90, delta_se, slopes.slope_se)
+        start = first + len(_COMMON)
+        table = np.where(good[:, None], np.column_stack(extras), np.nan)
+        table[:, 2] = np.where(np.isfinite(delta), table[:, 2], np.nan)
+        row.values[start : start + table.size] = table.ravel()
+        for pair in ("cheek", "periorbital"):
+            left, right = REGIONS.index(f"{pair}_left"), REGIONS.index(f"{pair}_right")
+            self._put(row, f"{pair}_left_minus_right_celsius", trusted[left] - trusted[right])
+
+    def _put_arousal(self, row: _Row, delta: NDArray[np.float64], delta_se: NDArray[np.float64]) -> None:
+        """Cooling of the nose tip, led by its slope: skin answers its blood supply with a lag."""
+        nose = REGIONS.index("nose_tip")
+        lag_s, scale = self.settings.arousal_lag_s, self.settings.arousal_celsius
+        supply = delta[nose] + lag_s * self._slopes.slope[nose]
+        self._put(row, "arousal", -supply / scale)
+        if np.isfinite(supply):
+            self._put(
+                row, "arousal_se", np.hypot(delta_se[nose], lag_s * self._slopes.slope_se[nose]) / scale
+            )
+
+    def _finish(self, row: _Row, reason: Reason, text: str) -> None:
+        row.reason = reason
+        row.text = "; ".join([text, *row.faults] if text else row.faults)
+        self._put(row, "reason", float(reason))
+
+    # -- continuity ----------------------------------------------------------------------------------------
+
+    def _continues(self, block: Block) -> bool:
+        """Whether frames were lost before the block; starts anew where the stream does."""
+        expected, self._expected = self._expected, block.end
+        if not len(block):
+            # An empty block says nothing of where the stream is.
+            self._expected = expected
+            return False
+        if expected is None:
+            return False
+        start_s = float(block.timestamps[0])
+        if block.first < expected or not 0 < start_s - self._last_s < self.settings.forget_s:
+            self.reset()
+            self._expected = block.end
+            return False
+        return block.first > expected
+
+    def _number_jumps(self, number: int | None) -> bool:
+        if number is None:
+            return False
+        jumps = self._expected_number >= 0 and number != self._expected_number
+        self._expected_number = (number + 1) % 32768
+        return jumps
+
+    def _report_faults(self, time_s: float) -> None:
+        assert self._pixels is not None
+        if self._frames % 10:
+            return
+        text = str(self._pixels.faults)
+        if text != (self._last_faults or str(PixelFaults((), (), (), 0.0))):
+            self._events.append(ThermalEvent(time_s, "pixels", text))
+        self._last_faults = text
+
+
+def muscle_warming(skin: Block, row: int = -1) -> tuple[MuscleWarming, ...]:
+    """Warming over each muscle in one row of a `SkinTemperature` block; NaN where it cannot be told."""
+
+    def value(label: str) -> float:
+        return float(skin.array[row, skin.spec.index(label)])
+
+    return tuple(
+        MuscleWarming(
+            region,
+            muscle,
+            side,
+            value(f"{region}_slope_celsius_per_s"),
+            value(f"{region}_slope_se_celsius_per_s"),
+            value(f"{region}_delta_celsius"),
+            value(f"{region}_delta_se_celsius"),
+        )
+        for region, (muscle, side) in MUSCLES.items()
+    )
+
+
+def _column_means(rows: Sequence[NDArray[np.float64]] | deque[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Mean of each column over its finite values, NaN where there is none."""
+    if not rows:
+        return np.full(len(REGIONS), np.nan)
+    table = np.array(rows)
+    good = np.isfinite(table)
+    with np.errstate(invalid="ignore"):
+        means: NDArray[np.float64] = np.where(good, table, 0.0).sum(axis=0) / good.sum(axis=0)
+    return means
+
+
+def _packaged_face_finder() -> FindFace:
+    """The packaged face model, loaded when the first face is looked for."""
+    mesh = None
+
+    def find(rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        nonlocal mesh
+        if mesh is None:
+            from processing.landmarks import FaceMesh
+
+            mesh = FaceMesh("image")
+        observation = mesh.detect(rgb, 0.0)
+        return None if observation is None else observation.points_px
+
+    return find

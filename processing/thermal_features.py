@@ -1,0 +1,324 @@
+"""From registered frames to numbers: region statistics, causal slopes, baselines and their uncertainty."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from processing.thermal_regions import REGIONS
+
+SKIN_CENTI_CELSIUS = (1500.0, 4500.0)
+"""A sample outside is not bare skin (hair, glasses, a cup): it is left out of its region."""
+
+_REGION_COUNT = len(REGIONS)
+
+
+class RegionReader:
+    """Reads all regions of a registered frame."""
+
+    def __init__(self) -> None:
+        self.mean = np.full(_REGION_COUNT, np.nan)
+        self.p10 = np.full(_REGION_COUNT, np.nan)
+        self.p90 = np.full(_REGION_COUNT, np.nan)
+        self.valid = np.zeros(_REGION_COUNT)
+        self._scratch = np.empty(0)
+
+    def read(
+        self,
+        celsius: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        points_px: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        starts: NDArray[np.int64],
+        warp: NDArray[np.float64],
+    ) -> None:
+        """Update `mean`, `p10`, `p90` (degC) and `valid` (0-1), each [regions].
+
+        Args:
+            celsius: [height, width], bridged over invalid pixels.
+            valid: [height, width].
+            points_px, weights, starts: See `processing.thermal_regions.RegionSamples`.
+            warp: [2, 3], keyframe pixels to pixels of this frame.
+        """
+        if len(self._scratch) < len(points_px):
+            self._scratch = np.empty(len(points_px))
+        _read_regions(
+            celsius,
+            valid,
+            points_px,
+            weights,
+            starts,
+            np.ascontiguousarray(warp),
+            self._scratch,
+            self.mean,
+            self.p10,
+            self.p90,
+            self.valid,
+        )
+
+
+@njit(cache=True, nogil=True)
+def _read_regions(
+    celsius: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    warp: NDArray[np.float64],
+    scratch: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    p10: NDArray[np.float64],
+    p90: NDArray[np.float64],
+    share: NDArray[np.float64],
+) -> None:
+    height, width = celsius.shape
+    low, high = SKIN_CENTI_CELSIUS[0] / 100.0, SKIN_CENTI_CELSIUS[1] / 100.0
+    for region in range(len(starts) - 1):
+        total = 0.0
+        used = 0.0
+        trusted = 0.0
+        possible = 0.0
+        count = 0
+        for i in range(starts[region], starts[region + 1]):
+            weight = weights[i]
+            possible += weight
+            x = warp[0, 0] * points[i, 0] + warp[0, 1] * points[i, 1] + warp[0, 2]
+            y = warp[1, 0] * points[i, 0] + warp[1, 1] * points[i, 1] + warp[1, 2]
+            if not (x >= 0.0 and y >= 0.0 and x <= width - 1.0 and y <= height - 1.0):
+                continue
+            u = min(int(x), width - 2)
+            v = min(int(y), height - 2)
+            fx = x - u
+            fy = y - v
+            a = (1.0 - fx) * (1.0 - fy)
+            b = fx * (1.0 - fy)
+            c = (1.0 - fx) * fy
+            d = fx * fy
+            value = (
+                a * celsius[v, u] + b * celsius[v, u + 1] + c * celsius[v + 1, u] + d * celsius[v + 1, u + 1]
+            )
+            if not low <= value <= high:
+                continue
+            real = a * valid[v, u] + b * valid[v, u + 1] + c * valid[v + 1, u] + d * valid[v + 1, u + 1]
+            # Bridged pixels stay in the mean, where they balance a gradient, but do not count as valid.
+            total += weight * value
+            used += weight
+            trusted += weight * real
+            if weight >= 0.5:
+                scratch[count] = value
+                count += 1
+        mean[region] = total / used if used > 0.0 else np.nan
+        share[region] = trusted / possible if possible > 0.0 else 0.0
+        if count == 0:
+            p10[region] = np.nan
+            p90[region] = np.nan
+            continue
+        _sort(scratch, count)
+        p10[region] = _quantile(scratch, count, 0.1)
+        p90[region] = _quantile(scratch, count, 0.9)
+
+
+@njit(cache=True, nogil=True)
+def _sort(values: NDArray[np.float64], count: int) -> None:
+    """Shell sort in place: regions have tens to hundreds of samples."""
+    step = count // 2
+    while step > 0:
+        for i in range(step, count):
+            value = values[i]
+            j = i
+            while j >= step and values[j - step] > value:
+                values[j] = values[j - step]
+                j -= step
+            values[j] = value
+        step //= 2
+
+
+@njit(cache=True, nogil=True)
+def _quantile(ordered: NDArray[np.float64], count: int, share: float) -> float:
+    position = share * (count - 1)
+    below = int(position)
+    if below >= count - 1:
+        return float(ordered[count - 1])
+    return float(ordered[below] + (position - below) * (ordered[below + 1] - ordered[below]))
+
+
+class SlopeWindow:
+    """Causal straight-line fit over the last seconds of several signals.
+
+    Args:
+        window_s: Length of the window; a slope is given once three quarters of it are filled.
+        count: Number of signals.
+    """
+
+    _CAPACITY = 1024
+
+    def __init__(self, window_s: float, count: int) -> None:
+        self._window_s = window_s
+        self._times = np.zeros(self._CAPACITY)
+        self._values = np.zeros((self._CAPACITY, count))
+        self._first = 0
+        self._length = 0
+        self.slope = np.full(count, np.nan)
+        """Per second [count]; NaN until enough of the window is filled."""
+        self.slope_se = np.full(count, np.nan)
+        self.scatter = np.full(count, np.nan)
+        """Standard deviation around the line: noise and registration jitter as they are."""
+
+    def clear(self) -> None:
+        """Forget what was before a gap or a step."""
+        self._first = self._length = 0
+        self.slope.fill(np.nan)
+        self.slope_se.fill(np.nan)
+        self.scatter.fill(np.nan)
+
+    def push(self, time_s: float, values: NDArray[np.float64]) -> None:
+        """Add one sample [count] of each signal (NaN is skipped) and fit."""
+        if self._length == self._CAPACITY:
+            self._first = (self._first + 1) % self._CAPACITY
+            self._length -= 1
+        place = (self._first + self._length) % self._CAPACITY
+        self._times[place] = time_s
+        self._values[place] = values
+        self._length += 1
+        while self._length and time_s - self._times[self._first] > self._window_s:
+            self._first = (self._first + 1) % self._CAPACITY
+            self._length -= 1
+        _fit_lines(
+            self._times,
+            self._values,
+            self._first,
+            self._length,
+            time_s,
+            0.75 * self._window_s,
+            self.slope,
+            self.slope_se,
+            self.scatter,
+        )
+
+
+@njit(cache=True, nogil=True)
+def _fit_lines(
+    times: NDArray[np.float64],
+    values: NDArray[np.float64],
+    first: int,
+    length: int,
+    now: float,
+    needed_s: float,
+    slope: NDArray[np.float64],
+    slope_se: NDArray[np.float64],
+    scatter: NDArray[np.float64],
+) -> None:
+    capacity, signals = values.shape
+    for signal in range(signals):
+        n = 0
+        st = 0.0
+        sv = 0.0
+        oldest = now
+        for k in range(length):
+            i = (first + k) % capacity
+            if np.isfinite(values[i, signal]):
+                n += 1
+                st += times[i] - now
+                sv += values[i, signal]
+                oldest = min(oldest, times[i])
+        slope[signal] = np.nan
+        slope_se[signal] = np.nan
+        scatter[signal] = np.nan
+        if n < 5 or now - oldest < needed_s:
+            continue
+        mt = st / n
+        mv = sv / n
+        stt = 0.0
+        stv = 0.0
+        svv = 0.0
+        for k in range(length):
+            i = (first + k) % capacity
+            if np.isfinite(values[i, signal]):
+                t = times[i] - now - mt
+                v = values[i, signal] - mv
+                stt += t * t
+                stv += t * v
+                svv += v * v
+        if stt <= 0.0:
+            continue
+        slope[signal] = stv / stt
+        variance = max(0.0, svv - stv * stv / stt) / (n - 2)
+        scatter[signal] = np.sqrt(variance)
+        slope_se[signal] = np.sqrt(variance / stt)
+
+
+class Baseline:
+    """Mean of each signal over a stretch of rest: a named one, or the first stable one.
+
+    Args:
+        rest: (start, end) in the seconds of the stamps, or None.
+        duration_s: Length of the first stable stretch when no rest is named, or when the named one held no
+            usable frame.
+        count: Number of signals.
+    """
+
+    def __init__(self, rest: tuple[float, float] | None, duration_s: float, count: int) -> None:
+        self._rest = rest
+        self._duration_s = duration_s
+        self._sum = np.zeros(count)
+        self._squares = np.zeros(count)
+        self._count = np.zeros(count)
+        self._since_s = float("nan")
+        self.level = np.full(count, np.nan)
+        """Mean [count]; NaN until `ready`."""
+        self.level_se = np.full(count, np.nan)
+        self.ready = False
+
+    def _waits_for_rest(self, time_s: float) -> bool:
+        return self._rest is not None and (time_s <= self._rest[1] or bool(self._count.any()))
+
+    def push(self, time_s: float, values: NDArray[np.float64], settled: bool) -> None:
+        """Add one sample [count] (NaN is skipped); `settled`: the camera is not warming up."""
+        if self.ready:
+            return
+        if self._rest is not None and self._waits_for_rest(time_s):
+            if self._rest[0] <= time_s <= self._rest[1]:
+                self._add(values)
+            if time_s >= self._rest[1] and self._count.any():
+                self._finish()
+            return
+        if not settled:
+            self._restart()
+            return
+        if np.isnan(self._since_s):
+            self._since_s = time_s
+        self._add(values)
+        if time_s - self._since_s >= self._duration_s:
+            self._finish()
+
+    def interrupt(self, time_s: float) -> None:
+        """A stretch that was not named has to be unbroken: begin it again."""
+        if not self.ready and not self._waits_for_rest(time_s):
+            self._restart()
+
+    def shift(self, offset: NDArray[np.float64]) -> None:
+        """Carry the baseline over a step [count] that is the camera's, not the skin's."""
+        step = np.where(np.isfinite(offset), offset, 0.0)
+        self.level += step
+        self._squares += 2 * step * self._sum + self._count * step**2
+        self._sum += self._count * step
+
+    def _add(self, values: NDArray[np.float64]) -> None:
+        good = np.isfinite(values)
+        self._sum[good] += values[good]
+        self._squares[good] += values[good] ** 2
+        self._count[good] += 1
+
+    def _restart(self) -> None:
+        self._sum.fill(0)
+        self._squares.fill(0)
+        self._count.fill(0)
+        self._since_s = float("nan")
+
+    def _finish(self) -> None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.level = self._sum / self._count
+            variance = np.maximum(self._squares / self._count - self.level**2, 0.0)
+            self.level_se = np.sqrt(variance / self._count)
+        self.ready = True
