@@ -1,8 +1,8 @@
 """Movement of the face's skin, region by region, with the head's own motion removed.
 
 `RegionMotion` follows about 26 small windows by Lucas-Kanade from a keyframe that is renewed about every
-second, fits the head's rigid motion to seven of them, and reports what the others did beyond it. Landmarks only
-place the windows at a keyframe and start the search, so that their jitter does not enter the answer.
+second, fits the head's rigid motion to seven of them, and reports what the others did beyond it. Landmarks
+only place the windows at a keyframe and start the search, so that their jitter does not enter the answer.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ CONTEXT_CHANNELS = (
     Channel("head_speed", "pixels/s", "Motion"),
     Channel("quality", "normalized", "Motion"),
 )
-"""What else happened in the frame: iris against the eye corners, gaps between lids and lips (from landmarks), the
-head's position since tracking began, mean grey level 0-1, and how far the rows are to be trusted."""
+"""What else happened in the frame: iris against the eye corners, gaps between lids and lips (from
+landmarks), the head's position since tracking began, mean grey level 0-1, and how far the rows are to be
+trusted."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,9 @@ class MotionSettings:
 class RegionMotion:
     """Follows the face's regions from frame to frame.
 
-    Rows hold `<region>_dx`, `<region>_dy` (px at an IOD of 100 px; x to the picture's right along the line of the
-    eyes, y down the face) since tracking began, then `CONTEXT_CHANNELS`. Slow drift is part of them; users
-    subtract a baseline. Deterministic, causal, no smoothing over time.
+    Rows hold `<region>_dx`, `<region>_dy` (px at an IOD of 100 px; x to the picture's right along the line
+    of the eyes, y down the face) since tracking began, then `CONTEXT_CHANNELS`. Slow drift is part of them;
+    users subtract a baseline. Deterministic, causal, no smoothing over time.
 
     Args:
         settings: See `MotionSettings`.
@@ -171,7 +172,8 @@ class RegionMotion:
         similarity = _similarity(key, seen)
         rigid = self._rigid_displacement()
         by_landmarks = _apply(similarity, self._centers) - self._centers
-        # The last pose is the better start unless the head jumped: landmarks carry jitter and may be a frame old.
+        # The last pose is the better start unless the head jumped: landmarks carry jitter and may be a frame
+        # old.
         jump = by_landmarks[_EXPRESSIVE_COUNT:].mean(axis=0) - rigid[_EXPRESSIVE_COUNT:].mean(axis=0)
         start = by_landmarks if np.hypot(*jump) > 1.5 else rigid
         self._displacement[:] = start + self._nonrigid

@@ -1,7 +1,8 @@
 """Numba kernels of region motion: Lucas-Kanade translation per window, robust rigid head motion.
 
 Inverse-compositional Lucas-Kanade (Baker & Matthews 2004, Int. J. Comput. Vis. 56) of one translation per
-window. Gain and bias are projected out of the steepest-descent images, so that a change of light moves nothing.
+window. Gain and bias are projected out of the steepest-descent images, so that a change of light moves
+nothing.
 """
 
 from __future__ import annotations
@@ -242,8 +243,8 @@ def fit_rigid(
     """Robust head motion from the references: shift, scale, roll, and the parallax of yaw and pitch.
 
     Iteratively re-weighted least squares with Cauchy weights (scale 1.5 median residual + floor) of
-    ``dx = tx + s x - r y + a z`` and ``dy = ty + r x + s y + b z``: a similarity, and under scaled orthography
-    the first order of a turn of the head, which shifts points by their depth z.
+    ``dx = tx + s x - r y + a z`` and ``dy = ty + r x + s y + b z``: a similarity, and under scaled
+    orthography the first order of a turn of the head, which shifts points by their depth z.
 
     Args:
         points: References [N, 3] relative to the face centre, px at IOD 100.
