@@ -6,7 +6,7 @@ import math
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import pylsl
@@ -29,8 +29,6 @@ from acquisition.stream import (
     StreamSpec,
     empty_block,
 )
-
-IncidentKind: TypeAlias = Literal["gap", "silence", "reconnected", "overflow"]
 
 SILENCE_S = 1.0
 """A stream that should flow and has not for so long is silent."""
@@ -65,7 +63,7 @@ class Incident:
     """
 
     time_s: float
-    kind: IncidentKind
+    kind: str
     lost: int
     seconds: float
     sentence: str
@@ -370,9 +368,7 @@ class LslInlet(OpenedSource):
         else:
             self._note("gap", gap.lost, gap.seconds, f"{name} lost {gap.lost} samples.", now_s)
 
-    def _note(
-        self, kind: IncidentKind, lost: int, seconds: float, sentence: str, now_s: float | None = None
-    ) -> None:
+    def _note(self, kind: str, lost: int, seconds: float, sentence: str, now_s: float | None = None) -> None:
         time_s = self._clock() if now_s is None else now_s
         self._incidents.append(Incident(time_s, kind, lost, seconds, sentence))
 
