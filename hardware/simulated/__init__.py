@@ -1,0 +1,82 @@
+"""The simulated person: camera, amplifier and thermal camera that all play one scripted scenario."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from acquisition.clock import Clock, Sleep
+from hardware.simulated.camera import SimulatedCamera
+from hardware.simulated.emg import SimulatedEmg
+from hardware.simulated.ground_truth import GroundTruth, event_record
+from hardware.simulated.scenario import HeadPose, Scenario, ScriptedEvent
+from hardware.simulated.thermal import SimulatedThermal
+
+__all__ = [
+    "GroundTruth",
+    "HeadPose",
+    "Scenario",
+    "ScriptedEvent",
+    "SimulatedCamera",
+    "SimulatedEmg",
+    "SimulatedPerson",
+    "SimulatedThermal",
+    "event_record",
+    "simulated_person",
+]
+
+
+class SimulatedPerson(NamedTuple):
+    """The four sources that play one scenario."""
+
+    camera: SimulatedCamera
+    emg: SimulatedEmg
+    thermal: SimulatedThermal
+    ground_truth: GroundTruth
+
+
+def simulated_person(
+    scenario: Scenario,
+    *,
+    clock: Clock,
+    sleep: Sleep,
+    start_s: float | None = None,
+    loop: bool = True,
+    seed: int = 0,
+    camera_rate_hz: float = 30.0,
+    emg_rate_hz: float = 1000.0,
+    thermal_rate_hz: float = 8.77,
+    encode: bool = True,
+) -> SimulatedPerson:
+    """All devices of one simulated person, on one clock and with one start.
+
+    A live run reads each from a thread or process of its own. Offline, with hand-wound clocks, each source
+    needs its own clock (make them one by one): waiting for one would otherwise make the others late.
+
+    Args:
+        scenario: What happens.
+        clock, sleep: Time (seconds, LSL clock) and waiting on it.
+        start_s: Clock time of the scenario's t = 0; None is now.
+        loop: Go on with fresh scenarios of the same kind; else the sources end.
+        seed: Of the devices' noise.
+        camera_rate_hz, emg_rate_hz, thermal_rate_hz: Rates.
+        encode: False gives BGR arrays instead of JPEG.
+    """
+    start = clock() if start_s is None else start_s
+    camera = SimulatedCamera(
+        scenario,
+        clock=clock,
+        sleep=sleep,
+        start_s=start,
+        loop=loop,
+        seed=seed,
+        rate_hz=camera_rate_hz,
+        encode=encode,
+    )
+    emg = SimulatedEmg(
+        scenario, clock=clock, sleep=sleep, start_s=start, loop=loop, seed=seed, rate_hz=emg_rate_hz
+    )
+    thermal = SimulatedThermal(
+        scenario, clock=clock, sleep=sleep, start_s=start, loop=loop, seed=seed, rate_hz=thermal_rate_hz
+    )
+    truth = GroundTruth(scenario, clock=clock, sleep=sleep, start_s=start, loop=loop)
+    return SimulatedPerson(camera, emg, thermal, truth)

@@ -1,0 +1,385 @@
+"""A radiometric thermal camera (Lepton-like) that looks at the simulated person's face.
+
+The temperature map has the geometry of the same portrait and moves with the same head; nose tip, cheeks and
+glabella follow arousal and muscle work over seconds. On top lie what such cameras add: noise, a fixed
+pattern, drift, dead pixels and flat-field corrections (FFC).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.clock import Clock, Sleep
+from acquisition.stream import (
+    INVALID_CENTI_CELSIUS,
+    Block,
+    Channel,
+    FrameFormat,
+    Kind,
+    OpenedSource,
+    SampleType,
+    StreamSpec,
+    empty_block,
+)
+from hardware.simulated.face_fields import AU_INDEX
+from hardware.simulated.playback import Playback
+from hardware.simulated.portrait import MARGIN_PX, resting_portrait
+from hardware.simulated.rendering import FaceRenderer
+from hardware.simulated.scenario import Scenario
+
+THERMAL_WIDTH_PX, THERMAL_HEIGHT_PX = 160, 120
+_SHRINK = 4
+
+ROIS: dict[str, tuple[float, float, float]] = {
+    "nose_tip": (319.0, 264.0, 12.0),
+    "perinasal": (319.0, 286.0, 10.0),
+    "periorbital_left": (344.0, 208.0, 7.0),
+    "periorbital_right": (295.0, 208.0, 7.0),
+    "glabella": (319.0, 180.0, 11.0),
+    "cheek_left": (394.0, 255.0, 15.0),
+    "cheek_right": (246.0, 255.0, 15.0),
+    "forehead": (319.0, 160.0, 10.0),
+    "chin": (320.0, 362.0, 14.0),
+}
+"""Regions by the names of `SkinTemperature`: centre x, y and radius in px of the 640 x 480 reference picture
+at rest (divide by 4 for thermal px); left and right are the subject's own."""
+
+# Region, standard deviation px, warming in degC at full effect. What drives them is in `_Physiology`.
+_SPREAD_PX = {"nose_tip": 20.0, "glabella": 24.0, "cheek_left": 30.0, "cheek_right": 30.0, "perinasal": 18.0}
+
+_STATE_RATE_HZ = 4.0
+FFC_GAP_S = 2.05
+"""Length of a flat-field correction on a real Lepton 3.5, in which no frame comes."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Physiology:
+    """Course of regional temperature changes of one scenario, tabulated at 4 Hz.
+
+    Blood flow and heat conduction are slow: each is a first-order low-pass of what drives it.
+    """
+
+    scenario: Scenario
+
+    @cached_property
+    def table(self) -> dict[str, NDArray[np.float64]]:
+        t = np.arange(0.0, self.scenario.duration_s + 2.0 / _STATE_RATE_HZ, 1.0 / _STATE_RATE_HZ)
+        intensity = np.minimum(self.scenario.activations_at(t), 1.0)
+        smile = 0.6 * intensity[:, AU_INDEX[12]] + 0.4 * intensity[:, AU_INDEX[6]]
+        frown = intensity[:, AU_INDEX[4]].mean(axis=1)
+        arousal = self.scenario.arousal(t)
+        return {
+            "t": t,
+            # Vasoconstriction cools the nose within seconds and lets go more slowly.
+            "nose_tip": -0.9 * _low_pass(_low_pass(arousal, 2.0), 9.0),
+            "perinasal": -0.4 * _low_pass(_low_pass(arousal, 2.0), 6.0),
+            "glabella": 0.35 * _low_pass(frown, 6.0),
+            "cheek_left": 0.4 * _low_pass(smile[:, 0], 6.0),
+            "cheek_right": 0.4 * _low_pass(smile[:, 1], 6.0),
+        }
+
+    def at(self, t_s: float) -> dict[str, float]:
+        table = self.table
+        return {region: float(np.interp(t_s, table["t"], table[region])) for region in _SPREAD_PX}
+
+
+def _low_pass(x: NDArray[np.float64], time_constant_s: float) -> NDArray[np.float64]:
+    keep = math.exp(-1.0 / (_STATE_RATE_HZ * time_constant_s))
+    out = np.empty_like(x)
+    state = 0.0
+    for i, value in enumerate(x):
+        state = keep * state + (1.0 - keep) * value
+        out[i] = state
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Skin:
+    """Resting temperatures float32 [608, 768] (degC, geometry of `Portrait.skin`) and the regions' weights."""
+
+    celsius: NDArray[np.float32]
+    weights: dict[str, NDArray[np.float32]]
+
+
+def _blob(x: NDArray[np.float64], y: NDArray[np.float64], cx: float, cy: float, sx: float, sy: float) -> NDArray[np.float64]:  # fmt: skip
+    return np.asarray(np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)))
+
+
+@lru_cache(maxsize=1)
+def resting_skin() -> _Skin:
+    """Temperature map of the resting person: warm eye corners, cool nose tip, brows and hair, 22 degC wall."""
+    portrait = resting_portrait().skin
+    height, width = portrait.shape[:2]
+    py, px = np.mgrid[0:height, 0:width].astype(np.float64)
+    x, y = px - MARGIN_PX, py - MARGIN_PX
+    grey = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY).astype(np.float64)
+    grey = cv2.GaussianBlur(grey, (0, 0), 2.0)
+
+    skin = 33.8 + 0.6 * _blob(x, y, 319, 160, 70, 30)  # forehead
+    for side in (-1, 1):
+        skin += 1.5 * _blob(x, y, 319.5 + side * 26, 206, 9, 8)  # inner eye corner
+        skin += 0.5 * _blob(x, y, 319.5 + side * 50, 204, 26, 13)  # orbit
+        skin -= 0.7 * _blob(x, y, 319.5 + side * 51, 203, 13, 7)  # cornea
+        skin -= 1.1 * _blob(x, y, 319.5 + side * 56, 172, 24, 5)  # brow
+        skin -= 0.8 * _blob(x, y, 319.5 + side * 76, 252, 24, 22)  # cheek
+        skin -= 0.5 * _blob(x, y, 319.5 + side * 14, 268, 6, 5)  # nostril
+    skin -= 1.7 * _blob(x, y, 319, 262, 15, 19)  # nose tip
+    skin -= 0.7 * _blob(x, y, 319, 232, 10, 22)  # nose bridge
+    skin += 0.5 * _blob(x, y, 320.5, 312, 34, 9)  # lips
+    skin -= 0.7 * _blob(x, y, 320.5, 309, 32, 2.5)  # the line between them
+    skin -= 0.3 * _blob(x, y, 320, 365, 34, 18)  # chin
+
+    face = np.clip((1.0 - np.hypot((x - 320) / 108.0, (y - 262) / 131.0)) / 0.07, 0.0, 1.0)
+    neck = np.clip(1.0 - np.abs(x - 320) / 85.0, 0.0, 0.12) / 0.12 * np.clip((y - 330) / 20, 0, 1)
+    neck *= np.clip((404 + 0.0006 * (x - 320) ** 2 - y) / 8.0, 0.0, 1.0)
+    head = np.clip((1.0 - np.hypot((x - 321) / 180.0, (y - 160) / 175.0)) / 0.06, 0.0, 1.0) * (y < 300)
+    clothes = np.clip((y - 385 - 0.0022 * (x - 320) ** 2 + 12) / 14.0, 0.0, 1.0)
+    hairline = np.clip((y - 147 - 0.0012 * (x - 320) ** 2) / 9.0, 0.0, 1.0)
+    face = face * hairline
+
+    wall = 22.0 + 0.4 * (y - 240) / 240
+    hair = 27.5 + 1.4 * (grey - 110) / 110 + 2.0 * _blob(x, y, 320, 180, 110, 90)
+    celsius = wall * (1 - clothes) + 26.5 * clothes
+    celsius = celsius * (1 - head) + hair * head
+    celsius = celsius * (1 - neck) + 34.2 * neck
+    # Fine structure of the face: what is dark in the picture (brows, lashes, nostrils, lip line) is cooler.
+    fine = np.clip((grey - cv2.GaussianBlur(grey, (0, 0), 12.0)) / 60.0, -1.5, 0.8)
+    celsius = celsius * (1 - face) + (skin + 0.7 * fine) * face
+    celsius = cv2.GaussianBlur(celsius, (0, 0), 2.2)
+    weights = {
+        region: (face * _blob(x, y, ROIS[region][0], ROIS[region][1], spread, spread)).astype(np.float32)
+        for region, spread in _SPREAD_PX.items()
+    }
+    return _Skin(celsius.astype(np.float32), weights)
+
+
+@lru_cache(maxsize=1)
+def _roi_means() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Mean resting temperature of every region, and mean weight of every change in it."""
+    skin = resting_skin()
+    y, x = np.mgrid[0 : skin.celsius.shape[0], 0 : skin.celsius.shape[1]] - MARGIN_PX
+    rest: dict[str, float] = {}
+    mixing: dict[str, dict[str, float]] = {}
+    for region, (cx, cy, radius) in ROIS.items():
+        disk = (x - cx) ** 2 + (y - cy) ** 2 <= radius**2
+        rest[region] = float(skin.celsius[disk].mean())
+        mixing[region] = {name: float(weight[disk].mean()) for name, weight in skin.weights.items()}
+    return rest, mixing
+
+
+def roi_celsius(scenario_state: dict[str, float]) -> dict[str, float]:
+    """Mean skin temperature of every region for regional changes `scenario_state` (degC)."""
+    rest, mixing = _roi_means()
+    return {
+        region: rest[region] + sum(mixing[region][name] * change for name, change in scenario_state.items())
+        for region in ROIS
+    }
+
+
+class SimulatedThermal(OpenedSource):
+    """Thermal source that plays a scenario: int16 centi-degC pixels, then ``frame_number`` and ``ffc``.
+
+    Frames come at 1 / `rate_hz` with a little jitter; each shows the moment of its stamp. At a flat-field
+    correction the picture freezes for two frames with ``ffc`` = 1, none come for the rest of 2.05 s, and
+    afterwards all temperatures are 0.5 to 0.8 degC higher and relax over a minute.
+
+    Args:
+        scenario: What happens.
+        clock, sleep: Time (seconds, LSL clock) and waiting on it.
+        rate_hz: Frames per second (8.77 as a Lepton; 25 as other cameras).
+        seed: Of noise, pattern and drift.
+        start_s: Clock time of the scenario's t = 0; None is the moment of `open`.
+        loop: Go on with fresh scenarios of the same kind; else `read` raises `EndOfStream` at the end.
+        first_ffc_s, ffc_period_s: Flat-field corrections at these times after `start_s`; a period of 0 has none.
+        noise_celsius: Uncorrelated noise per pixel.
+        pattern_celsius: Fixed pattern, standard deviation.
+        drift_celsius: How far all temperatures fall while the camera warms up (time constant 8 s), plus a
+            slow wandering of a fifth of it.
+        dead_pixels: How many pixels never give a temperature.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        clock: Clock,
+        sleep: Sleep,
+        rate_hz: float = 8.77,
+        seed: int = 0,
+        start_s: float | None = None,
+        loop: bool = True,
+        first_ffc_s: float = 60.0,
+        ffc_period_s: float = 180.0,
+        noise_celsius: float = 0.02,
+        pattern_celsius: float = 0.03,
+        drift_celsius: float = 0.5,
+        dead_pixels: int = 3,
+        name: str = "zygoma simulated thermal camera",
+    ) -> None:
+        self._scenario, self._clock, self._sleep = scenario, clock, sleep
+        self._rate_hz, self._seed, self._start_s, self._loop = rate_hz, seed, start_s, loop
+        self._first_ffc_s, self._ffc_period_s = first_ffc_s, ffc_period_s
+        self._noise_celsius, self._drift_celsius = noise_celsius, drift_celsius
+        self._spec = StreamSpec(
+            name=name,
+            kind=Kind.THERMAL,
+            channels=(Channel("frame_number", "none", "Misc"), Channel("ffc", "none", "Misc")),
+            rate_hz=0.0,
+            dtype=SampleType.INT16,
+            source_id=f"zygoma-simulated-thermal-{seed}-{scenario.seed}",
+            frame=FrameFormat(THERMAL_WIDTH_PX, THERMAL_HEIGHT_PX, "centi_celsius"),
+            metadata={
+                "device": "simulated thermal camera",
+                "simulated": "true",
+                "seed": str(seed),
+                "scenario_seed": str(scenario.seed),
+                "conversion": "0.01",
+                "offset": "0",
+                "radiometric": "true",
+                "evidence": "simulated in degrees Celsius",
+                "frame_rate_hz": f"{rate_hz:g}",
+            },
+        )
+        rng = np.random.default_rng([seed, 9])
+        shape = (THERMAL_HEIGHT_PX, THERMAL_WIDTH_PX)
+        self._pattern = (pattern_celsius * rng.standard_normal(shape)).astype(np.float32)
+        self._pattern += (0.4 * pattern_celsius * rng.standard_normal((1, shape[1]))).astype(np.float32)
+        self._dead = np.unravel_index(rng.choice(shape[0] * shape[1], dead_pixels, replace=False), shape)
+        self._playback: Playback | None = None
+        self._renderer: FaceRenderer | None = None
+        self._body: dict[int, _Physiology] = {}
+        self._frozen: NDArray[np.int16] | None = None
+        self._next = 0
+
+    @property
+    def spec(self) -> StreamSpec:
+        return self._spec
+
+    def open(self) -> None:
+        """Build the temperature map; frames before now are not delivered."""
+        self._renderer = FaceRenderer(THERMAL_WIDTH_PX, THERMAL_HEIGHT_PX)
+        resting_skin()
+        self._playback = Playback(self._scenario, self._clock, self._sleep, self._start_s, self._loop)
+        self._next = max(0, math.ceil((self._clock() - self._playback.start_s) * self._rate_hz))
+        self.picture(self._scenario, 0.0, 0.0, 0)
+
+    def read(self, timeout_s: float) -> Block:
+        """Wait for the next frame; an empty block when it is not due within `timeout_s`.
+
+        Raises:
+            EndOfStream: The scenario is over and does not loop.
+        """
+        if self._playback is None:
+            raise RuntimeError("SimulatedThermal.read before open")
+        start_s = self._playback.start_s
+        while self._ffc_state(self._next / self._rate_hz) == "gap":
+            self._next += 1
+        if not self._playback.wait_until(start_s + self._due_s(self._next), timeout_s):
+            return empty_block(self._spec, self._next)
+        now_s = self._clock()
+        elapsed_s = now_s - start_s
+        number = max(self._next, math.floor(elapsed_s * self._rate_hz - 0.2))
+        ffc = self._ffc_state(number / self._rate_hz) == "frozen"
+        if ffc and self._frozen is not None:
+            self._playback.at(now_s)
+            pixels = self._frozen
+        else:
+            scenario, t_s = self._playback.at(now_s)
+            pixels = self._frozen = self.picture(scenario, t_s, elapsed_s, number)
+        self._next = number + 1
+        row = np.empty((1, self._spec.channel_count), np.int16)
+        row[0, :-2] = pixels.ravel()
+        row[0, -2:] = (number % 32768, int(ffc))
+        return Block(self._spec, np.array([now_s]), row, number)
+
+    def close(self) -> None:
+        self._playback = None
+        self._renderer = None
+        self._frozen = None
+
+    def picture(self, scenario: Scenario, t_s: float, elapsed_s: float, number: int) -> NDArray[np.int16]:
+        """Centi-degC int16 [120, 160] of one moment of a scenario; the source must be open.
+
+        Args:
+            scenario, t_s: What is seen.
+            elapsed_s: Time since the camera was switched on (drift and corrections).
+            number: Frame number (noise).
+        """
+        if self._renderer is None:
+            raise RuntimeError("SimulatedThermal.picture before open")
+        skin = resting_skin()
+        nodes = self._renderer.nodes(scenario.activations(t_s), scenario.head_pose(t_s))
+        # Thermal pixel (i, j) covers reference pixels 4 i .. 4 i + 3; its middle is 1.5 px from the node.
+        at = 0.625 * nodes[:-1, :-1] + 0.375 * nodes[1:, 1:] + np.float32(MARGIN_PX)
+        at = np.ascontiguousarray(at)
+        celsius = cv2.remap(skin.celsius, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for region, change in self._state(scenario, t_s).items():
+            if abs(change) > 1e-3:
+                weight = cv2.remap(skin.weights[region], at, None, cv2.INTER_LINEAR)
+                celsius += np.float32(change) * weight
+        rng = np.random.default_rng([self._seed, 11, number])
+        celsius += rng.standard_normal(celsius.shape, dtype=np.float32) * np.float32(self._noise_celsius)
+        celsius += self._pattern + np.float32(self.offset_celsius(elapsed_s))
+        centi = np.round(celsius * 100.0).astype(np.int16)
+        centi[self._dead] = INVALID_CENTI_CELSIUS
+        return centi
+
+    def true_roi_celsius(self, t_s: float, scenario: Scenario | None = None) -> dict[str, float]:
+        """True mean skin temperature (degC) of every region in `ROIS` at a time of the scenario.
+
+        Without what the camera adds: `offset_celsius`, pattern and noise.
+        """
+        return roi_celsius(self._state(scenario or self._scenario, t_s))
+
+    def roi_positions_px(
+        self, t_s: float, scenario: Scenario | None = None
+    ) -> dict[str, tuple[float, float]]:
+        """Where the regions' centres are in the thermal picture (px) at a time of the scenario."""
+        if self._renderer is None:
+            raise RuntimeError("SimulatedThermal.roi_positions_px before open")
+        script = scenario or self._scenario
+        centers = np.array([(x, y) for x, y, _ in ROIS.values()])
+        found = self._renderer.locate(centers, script.activations(t_s), script.head_pose(t_s))
+        return {region: (float(x), float(y)) for region, (x, y) in zip(ROIS, found, strict=True)}
+
+    def offset_celsius(self, elapsed_s: float) -> float:
+        """What the camera adds to all temperatures, this long after it was switched on."""
+        warm_up = self._drift_celsius * (math.exp(-max(elapsed_s, 0.0) / 8.0) - 1.0)
+        wander = 0.2 * self._drift_celsius * math.sin(2 * math.pi * elapsed_s / 97.0 + self._seed)
+        jump = 0.0
+        for k, ffc_s in enumerate(self._ffc_times(elapsed_s)):
+            size = np.random.default_rng([self._seed, 13, k]).uniform(0.5, 0.8)
+            since_s = elapsed_s - ffc_s - FFC_GAP_S
+            if since_s >= -1e-6:
+                jump += size * math.exp(-max(since_s, 0.0) / 60.0)
+        return warm_up + wander + jump
+
+    def _ffc_times(self, until_s: float) -> list[float]:
+        if self._ffc_period_s <= 0 or until_s < self._first_ffc_s:
+            return []
+        count = int((until_s - self._first_ffc_s) // self._ffc_period_s) + 1
+        # Older corrections have relaxed.
+        return [self._first_ffc_s + k * self._ffc_period_s for k in range(max(0, count - 4), count)]
+
+    def _ffc_state(self, elapsed_s: float) -> str:
+        times = self._ffc_times(elapsed_s)
+        if not times or elapsed_s - times[-1] >= FFC_GAP_S:
+            return "open"
+        return "frozen" if elapsed_s - times[-1] < 2.0 / self._rate_hz else "gap"
+
+    def _due_s(self, number: int) -> float:
+        jitter = np.random.default_rng([self._seed, 15, number]).uniform(0.0, 0.06)
+        return (number + float(jitter)) / self._rate_hz
+
+    def _state(self, scenario: Scenario, t_s: float) -> dict[str, float]:
+        if id(scenario) not in self._body:
+            if len(self._body) > 3:
+                self._body.clear()
+            self._body[id(scenario)] = _Physiology(scenario)
+        return self._body[id(scenario)].at(t_s)
