@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from acquisition.clock import Clock, Sleep
+from acquisition.stream import DeviceNotFound, Source
 from hardware.simulated.camera import SimulatedCamera
 from hardware.simulated.emg import SimulatedEmg
 from hardware.simulated.ground_truth import GroundTruth, event_record
@@ -22,6 +23,7 @@ __all__ = [
     "SimulatedThermal",
     "event_record",
     "simulated_person",
+    "simulated_source",
 ]
 
 
@@ -80,3 +82,54 @@ def simulated_person(
     )
     truth = GroundTruth(scenario, clock=clock, sleep=sleep, start_s=start, loop=loop)
     return SimulatedPerson(camera, emg, thermal, truth)
+
+
+def simulated_source(
+    kind: str,
+    scenario: Scenario,
+    *,
+    clock: Clock,
+    sleep: Sleep,
+    start_s: float | None = None,
+    rate_hz: float | None = None,
+    seed: int = 0,
+    loop: bool = True,
+    encode: bool = True,
+) -> Source:
+    """One device of the simulated person by its name.
+
+    Args:
+        kind: ``camera``, ``emg``, ``thermal`` or ``ground_truth``.
+        scenario: What happens.
+        clock, sleep: Time and waiting on it.
+        start_s: Clock time of the scenario's t = 0; None is the moment of `open`.
+        rate_hz: Samples or frames per second; None is the device's usual rate.
+        seed: Of the device's noise.
+        loop: Go on with fresh scenarios of the same kind; else the source ends.
+        encode: Camera only: JPEG bytes, else BGR arrays.
+
+    Raises:
+        DeviceNotFound: There is no such simulated device.
+    """
+    if kind == "camera":
+        return SimulatedCamera(
+            scenario, clock=clock, sleep=sleep, start_s=start_s, seed=seed, loop=loop, encode=encode,
+            rate_hz=rate_hz or 30.0,
+        )  # fmt: skip
+    if kind == "emg":
+        return SimulatedEmg(
+            scenario,
+            clock=clock,
+            sleep=sleep,
+            start_s=start_s,
+            seed=seed,
+            loop=loop,
+            rate_hz=rate_hz or 1000.0,
+        )
+    if kind == "thermal":
+        return SimulatedThermal(
+            scenario, clock=clock, sleep=sleep, start_s=start_s, seed=seed, loop=loop, rate_hz=rate_hz or 8.77
+        )
+    if kind == "ground_truth":
+        return GroundTruth(scenario, clock=clock, sleep=sleep, start_s=start_s, loop=loop)
+    raise DeviceNotFound(f"There is no simulated {kind!r}: choose camera, emg, thermal or ground_truth.")

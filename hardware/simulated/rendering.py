@@ -244,8 +244,8 @@ class FaceRenderer:
         self._line = np.zeros((2, NODE_COLUMNS, 2), np.float32)
         x = (np.arange(width) + 0.5 - width / 2) / self.zoom + REFERENCE_WIDTH_PX / 2 - 0.5
         y = (np.arange(height) + 0.5) / self.zoom - 0.5
-        self._column, self._column_share = _cells(x, NODE_COLUMNS)
-        self._row, self._row_share = _cells(y, NODE_ROWS)
+        self._column, self._column_share = node_cells(x, NODE_COLUMNS)
+        self._row, self._row_share = node_cells(y, NODE_ROWS)
         self._seam = _seam_table()
         self._lids = lid_tables()
         self._lid_left = np.array([LID_LEFT_PX["left"], LID_LEFT_PX["right"]], np.float32)
@@ -337,7 +337,7 @@ def _pose_parameters(pose: HeadPose) -> NDArray[np.float64]:
     return np.array([pose.dx_px, pose.dy_px, *turn, np.sin(yaw), np.sin(pitch)])
 
 
-def _cells(position_px: NDArray[np.float64], nodes: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def node_cells(position_px: NDArray[np.float64], nodes: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     place = position_px / NODE_STEP_PX
     cell = np.clip(np.floor(place), 0, nodes - 2).astype(np.int64)
     return cell, (place - cell).astype(np.float32)

@@ -30,11 +30,15 @@ from acquisition.stream import (
 from hardware.simulated.face_fields import AU_INDEX
 from hardware.simulated.playback import Playback
 from hardware.simulated.portrait import MARGIN_PX, resting_portrait
-from hardware.simulated.rendering import FaceRenderer
+from hardware.simulated.rendering import NODE_COLUMNS, NODE_ROWS, FaceRenderer, node_cells
 from hardware.simulated.scenario import Scenario
 
 THERMAL_WIDTH_PX, THERMAL_HEIGHT_PX = 160, 120
-_SHRINK = 4
+REFERENCE_PX_PER_PIXEL = 3.2
+"""A thermal pixel covers this many px of the 640 x 480 reference picture: the eyes are 31 thermal px apart."""
+
+VIEW_CENTER_PX = (320.0, 225.0)
+"""Reference point in the middle of the thermal picture."""
 
 ROIS: dict[str, tuple[float, float, float]] = {
     "nose_tip": (319.0, 264.0, 12.0),
@@ -48,7 +52,7 @@ ROIS: dict[str, tuple[float, float, float]] = {
     "chin": (320.0, 362.0, 14.0),
 }
 """Regions by the names of `SkinTemperature`: centre x, y and radius in px of the 640 x 480 reference picture
-at rest (divide by 4 for thermal px); left and right are the subject's own."""
+at rest (`to_thermal_px` gives thermal px); left and right are the subject's own."""
 
 # Region, standard deviation px, warming in degC at full effect. What drives them is in `_Physiology`.
 _SPREAD_PX = {"nose_tip": 20.0, "glabella": 24.0, "cheek_left": 30.0, "cheek_right": 30.0, "perinasal": 18.0}
@@ -121,37 +125,39 @@ def resting_skin() -> _Skin:
     grey = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY).astype(np.float64)
     grey = cv2.GaussianBlur(grey, (0, 0), 2.0)
 
-    skin = 33.8 + 0.6 * _blob(x, y, 319, 160, 70, 30)  # forehead
+    skin = 33.6 + 0.5 * _blob(x, y, 319, 160, 70, 30)  # forehead
     for side in (-1, 1):
-        skin += 1.5 * _blob(x, y, 319.5 + side * 26, 206, 9, 8)  # inner eye corner
-        skin += 0.5 * _blob(x, y, 319.5 + side * 50, 204, 26, 13)  # orbit
-        skin -= 0.7 * _blob(x, y, 319.5 + side * 51, 203, 13, 7)  # cornea
-        skin -= 1.1 * _blob(x, y, 319.5 + side * 56, 172, 24, 5)  # brow
-        skin -= 0.8 * _blob(x, y, 319.5 + side * 76, 252, 24, 22)  # cheek
-        skin -= 0.5 * _blob(x, y, 319.5 + side * 14, 268, 6, 5)  # nostril
-    skin -= 1.7 * _blob(x, y, 319, 262, 15, 19)  # nose tip
-    skin -= 0.7 * _blob(x, y, 319, 232, 10, 22)  # nose bridge
-    skin += 0.5 * _blob(x, y, 320.5, 312, 34, 9)  # lips
-    skin -= 0.7 * _blob(x, y, 320.5, 309, 32, 2.5)  # the line between them
+        skin += 2.2 * _blob(x, y, 319.5 + side * 26, 206, 10, 9)  # inner eye corner
+        skin += 0.4 * _blob(x, y, 319.5 + side * 50, 204, 26, 13)  # orbit
+        skin -= 0.9 * _blob(x, y, 319.5 + side * 51, 203, 13, 7)  # cornea
+        skin -= 1.2 * _blob(x, y, 319.5 + side * 56, 172, 24, 5)  # brow
+        skin -= 0.7 * _blob(x, y, 319.5 + side * 76, 252, 24, 22)  # cheek
+        skin -= 0.6 * _blob(x, y, 319.5 + side * 14, 270, 6, 5)  # nostril
+    skin -= 1.5 * _blob(x, y, 319, 262, 15, 19)  # nose tip
+    skin -= 0.6 * _blob(x, y, 319, 232, 10, 22)  # nose bridge
+    skin += 0.4 * _blob(x, y, 320.5, 312, 34, 9)  # lips
+    skin -= 0.8 * _blob(x, y, 320.5, 309, 34, 3)  # the line between them
     skin -= 0.3 * _blob(x, y, 320, 365, 34, 18)  # chin
+    # Form and fine structure: what is dark in the picture (brows, lashes, shaded rims, lip line) is cooler.
+    skin += np.clip(2.2 * (grey - cv2.GaussianBlur(grey, (0, 0), 28.0)) / 100.0, -1.8, 0.9)
 
     face = np.clip((1.0 - np.hypot((x - 320) / 108.0, (y - 262) / 131.0)) / 0.07, 0.0, 1.0)
     neck = np.clip(1.0 - np.abs(x - 320) / 85.0, 0.0, 0.12) / 0.12 * np.clip((y - 330) / 20, 0, 1)
-    neck *= np.clip((404 + 0.0006 * (x - 320) ** 2 - y) / 8.0, 0.0, 1.0)
     head = np.clip((1.0 - np.hypot((x - 321) / 180.0, (y - 160) / 175.0)) / 0.06, 0.0, 1.0) * (y < 300)
+    # Hair is more colourful than the grey wall behind it.
+    colour = cv2.GaussianBlur((portrait.max(axis=2) - portrait.min(axis=2)).astype(np.float64), (0, 0), 4.0)
+    head *= np.clip((colour - 26.0) / 10.0, 0.0, 1.0)
     clothes = np.clip((y - 385 - 0.0022 * (x - 320) ** 2 + 12) / 14.0, 0.0, 1.0)
     hairline = np.clip((y - 147 - 0.0012 * (x - 320) ** 2) / 9.0, 0.0, 1.0)
     face = face * hairline
 
-    wall = 22.0 + 0.4 * (y - 240) / 240
-    hair = 27.5 + 1.4 * (grey - 110) / 110 + 2.0 * _blob(x, y, 320, 180, 110, 90)
-    celsius = wall * (1 - clothes) + 26.5 * clothes
+    hair = 29.3 + 1.4 * (grey - 110) / 110 + 1.2 * _blob(x, y, 320, 180, 110, 90)
+    celsius = 22.0 + 0.4 * (y - 240) / 240
     celsius = celsius * (1 - head) + hair * head
-    celsius = celsius * (1 - neck) + 34.2 * neck
-    # Fine structure of the face: what is dark in the picture (brows, lashes, nostrils, lip line) is cooler.
-    fine = np.clip((grey - cv2.GaussianBlur(grey, (0, 0), 12.0)) / 60.0, -1.5, 0.8)
-    celsius = celsius * (1 - face) + (skin + 0.7 * fine) * face
-    celsius = cv2.GaussianBlur(celsius, (0, 0), 2.2)
+    celsius = celsius * (1 - neck) + 32.6 * neck
+    celsius = celsius * (1 - clothes) + 28.5 * clothes
+    celsius = celsius * (1 - face) + skin * face
+    celsius = cv2.GaussianBlur(celsius, (0, 0), 2.0)
     weights = {
         region: (face * _blob(x, y, ROIS[region][0], ROIS[region][1], spread, spread)).astype(np.float32)
         for region, spread in _SPREAD_PX.items()
@@ -180,6 +186,18 @@ def roi_celsius(scenario_state: dict[str, float]) -> dict[str, float]:
         region: rest[region] + sum(mixing[region][name] * change for name, change in scenario_state.items())
         for region in ROIS
     }
+
+
+def to_thermal_px(reference_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Thermal pixel coordinates [n, 2] of points [n, 2] in the 640 x 480 reference picture."""
+    middle = np.array([THERMAL_WIDTH_PX / 2, THERMAL_HEIGHT_PX / 2])
+    return (reference_px + 0.5 - np.array(VIEW_CENTER_PX)) / REFERENCE_PX_PER_PIXEL + middle - 0.5
+
+
+def from_thermal_px(thermal_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Inverse of `to_thermal_px`."""
+    middle = np.array([THERMAL_WIDTH_PX / 2, THERMAL_HEIGHT_PX / 2])
+    return (thermal_px + 0.5 - middle) * REFERENCE_PX_PER_PIXEL + np.array(VIEW_CENTER_PX) - 0.5
 
 
 class SimulatedThermal(OpenedSource):
@@ -251,6 +269,12 @@ class SimulatedThermal(OpenedSource):
         self._pattern = (pattern_celsius * rng.standard_normal(shape)).astype(np.float32)
         self._pattern += (0.4 * pattern_celsius * rng.standard_normal((1, shape[1]))).astype(np.float32)
         self._dead = np.unravel_index(rng.choice(shape[0] * shape[1], dead_pixels, replace=False), shape)
+        reference = from_thermal_px(np.stack([np.arange(shape[1]), np.zeros(shape[1])], axis=1))[:, 0]
+        column, share = node_cells(reference, NODE_COLUMNS)
+        self._column, self._column_share = column, share[None, :, None]
+        reference = from_thermal_px(np.stack([np.zeros(shape[0]), np.arange(shape[0])], axis=1))[:, 1]
+        row, share = node_cells(reference, NODE_ROWS)
+        self._row, self._row_share = row, share[:, None, None]
         self._playback: Playback | None = None
         self._renderer: FaceRenderer | None = None
         self._body: dict[int, _Physiology] = {}
@@ -263,7 +287,7 @@ class SimulatedThermal(OpenedSource):
 
     def open(self) -> None:
         """Build the temperature map; frames before now are not delivered."""
-        self._renderer = FaceRenderer(THERMAL_WIDTH_PX, THERMAL_HEIGHT_PX)
+        self._renderer = FaceRenderer(noise_grey_levels=0.0)
         resting_skin()
         self._playback = Playback(self._scenario, self._clock, self._sleep, self._start_s, self._loop)
         self._next = max(0, math.ceil((self._clock() - self._playback.start_s) * self._rate_hz))
@@ -315,13 +339,16 @@ class SimulatedThermal(OpenedSource):
             raise RuntimeError("SimulatedThermal.picture before open")
         skin = resting_skin()
         nodes = self._renderer.nodes(scenario.activations(t_s), scenario.head_pose(t_s))
-        # Thermal pixel (i, j) covers reference pixels 4 i .. 4 i + 3; its middle is 1.5 px from the node.
-        at = 0.625 * nodes[:-1, :-1] + 0.375 * nodes[1:, 1:] + np.float32(MARGIN_PX)
-        at = np.ascontiguousarray(at)
-        celsius = cv2.remap(skin.celsius, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        upper = nodes[self._row] * (1 - self._row_share) + nodes[self._row + 1] * self._row_share
+        at = (
+            upper[:, self._column] * (1 - self._column_share)
+            + upper[:, self._column + 1] * self._column_share
+        )
+        at_x, at_y = at[..., 0] + MARGIN_PX, at[..., 1] + MARGIN_PX
+        celsius = cv2.remap(skin.celsius, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for region, change in self._state(scenario, t_s).items():
             if abs(change) > 1e-3:
-                weight = cv2.remap(skin.weights[region], at, None, cv2.INTER_LINEAR)
+                weight = cv2.remap(skin.weights[region], at_x, at_y, cv2.INTER_LINEAR)
                 celsius += np.float32(change) * weight
         rng = np.random.default_rng([self._seed, 11, number])
         celsius += rng.standard_normal(celsius.shape, dtype=np.float32) * np.float32(self._noise_celsius)
@@ -345,7 +372,7 @@ class SimulatedThermal(OpenedSource):
             raise RuntimeError("SimulatedThermal.roi_positions_px before open")
         script = scenario or self._scenario
         centers = np.array([(x, y) for x, y, _ in ROIS.values()])
-        found = self._renderer.locate(centers, script.activations(t_s), script.head_pose(t_s))
+        found = to_thermal_px(self._renderer.locate(centers, script.activations(t_s), script.head_pose(t_s)))
         return {region: (float(x), float(y)) for region, (x, y) in zip(ROIS, found, strict=True)}
 
     def offset_celsius(self, elapsed_s: float) -> float:
