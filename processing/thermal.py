@@ -161,6 +161,7 @@ class SkinTemperature:
         self._tracker = FaceTracker(find_face or _packaged_face_finder())
         self._input: StreamSpec | None = None
         self._output: StreamSpec | None = None
+        self._columns: dict[str, int] = {}
         self._reasons: tuple[str, ...] = ()
         self.reset()
 
@@ -237,6 +238,7 @@ class SkinTemperature:
             if self._input is not None:
                 self.reset()
             self._input, self._output = block.spec, self.spec_for(block.spec)
+            self._columns = {label: i for i, label in enumerate(self._output.labels)}
         frame_format = block.spec.frame
         assert frame_format is not None
         shape = (frame_format.height, frame_format.width)
@@ -427,8 +429,7 @@ class SkinTemperature:
     # -- output --------------------------------------------------------------------------------------------
 
     def _put(self, row: _Row, label: str, value: float) -> None:
-        assert self._output is not None
-        row.values[self._output.index(label)] = value
+        row.values[self._columns[label]] = value
 
     def _put_regions(
         self,

@@ -218,6 +218,38 @@ def _judge_lines(
 
 
 @njit(cache=True, nogil=True)
+def _sticks_out(frame: NDArray[np.int16], y: int, x: int) -> bool:
+    height, width = frame.shape
+    value = np.int64(frame[y, x])
+    if 0 < y < height - 1 and 0 < x < width - 1:
+        # At most one neighbour may excuse the pixel, so one of the two axes has both ends far from it.
+        above = 2 * value - np.int64(frame[y - 1, x]) - np.int64(frame[y + 1, x])
+        beside = 2 * value - np.int64(frame[y, x - 1]) - np.int64(frame[y, x + 1])
+        if abs(above) <= 2 * _SPIKE_CENTI and abs(beside) <= 2 * _SPIKE_CENTI:
+            return False
+    low_limit, high_limit = PLAUSIBLE_CENTI_CELSIUS
+    low1 = low2 = np.int64(40000)
+    high1 = high2 = np.int64(-40000)
+    for v in range(max(0, y - 1), min(height, y + 2)):
+        for u in range(max(0, x - 1), min(width, x + 2)):
+            near = np.int64(frame[v, u])
+            if (v == y and u == x) or near < low_limit or near > high_limit:
+                continue
+            if near < low1:
+                low2 = low1
+                low1 = near
+            elif near < low2:
+                low2 = near
+            if near > high1:
+                high2 = high1
+                high1 = near
+            elif near > high2:
+                high2 = near
+    # The second most extreme neighbour: two dead pixels side by side do not excuse each other.
+    return bool(low2 <= high2 and (value < low2 - _SPIKE_CENTI or value > high2 + _SPIKE_CENTI))
+
+
+@njit(cache=True, nogil=True)
 def _judge_pixels(
     frame: NDArray[np.int16],
     suspicion: NDArray[np.int16],
@@ -233,27 +265,7 @@ def _judge_pixels(
         for x in range(width):
             value = np.int64(frame[y, x])
             broken = value == INVALID_CENTI_CELSIUS or value < low_limit or value > high_limit
-            low1 = low2 = np.int64(40000)
-            high1 = high2 = np.int64(-40000)
-            for v in range(max(0, y - 1), min(height, y + 2)):
-                for u in range(max(0, x - 1), min(width, x + 2)):
-                    if v == y and u == x:
-                        continue
-                    near = np.int64(frame[v, u])
-                    if near < low_limit or near > high_limit:
-                        continue
-                    if near < low1:
-                        low2 = low1
-                        low1 = near
-                    elif near < low2:
-                        low2 = near
-                    if near > high1:
-                        high2 = high1
-                        high1 = near
-                    elif near > high2:
-                        high2 = near
-            # The second most extreme neighbour: two dead pixels side by side do not excuse each other.
-            spike = low2 <= high2 and (value < low2 - _SPIKE_CENTI or value > high2 + _SPIKE_CENTI)
+            spike = not broken and _sticks_out(frame, y, x)
             if broken or spike:
                 suspicion[y, x] = min(suspicion[y, x] + 1, 2 * _CONFIRM_FRAMES)
             else:
