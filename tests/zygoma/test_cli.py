@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from zygoma.cli import app
+
+COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+
+
+def test_the_commands_of_this_version_are_there() -> None:
+    assert set(COMMANDS) >= {
+        *("demo", "devices", "publish", "live", "record"),
+        *("replay", "analyze", "atlas", "bench", "doctor", "repair"),
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: zygoma {command}" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["analyze"],
+        ["analyze", "--camera", "x.mp4", "--rest", "5:2"],
+        ["analyze", "--emg", "x.csv", "--channel", "EMG1"],
+        ["publish", "camera", "--simulate", "--device", "0"],
+        ["publish", "oven"],
+        ["demo", "--seconds", "-1"],
+    ],
+)
+def test_a_wrong_call_exits_with_2(arguments: list[str]) -> None:
+    assert CliRunner().invoke(app, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["analyze", "--camera", "no_such_file.mp4"], "no_such_file.mp4"),
+        (["publish", "emg", "--file", "no_such_file.csv"], "no_such_file.csv"),
+        (["publish", "emg"], "--device"),
+        (["publish", "camera", "--device", "97"], "97"),
+        (["atlas", "AU99"], "AU99"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_sentence_and_exit_code_1(arguments: list[str], words: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "zygoma", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_text_that_is_no_video_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "face.mp4").write_text("this is not a video")
+    result = subprocess.run(
+        [sys.executable, "-m", "zygoma", "analyze", "--camera", str(tmp_path / "face.mp4")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "face.mp4" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,193 @@
+"""The three kinds of users, end to end through the real commands: watch, record, replay, analyse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from fusion.events import EVENT_KEYS
+
+DEMO_S = 14.0
+START_TIMEOUT_S = 100.0
+
+pytestmark = pytest.mark.timeout(280)
+
+
+def zygoma(*arguments: str, timeout_s: float = 200.0) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "zygoma", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "zygoma", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], number: int = signal.SIGINT) -> tuple[str, str]:
+    if process.poll() is None:
+        process.send_signal(number)
+    return process.communicate(timeout=60)
+
+
+def events_of(output: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def table_events(folder: Path) -> list[dict[str, str]]:
+    header, *rows = (folder / "events.tsv").read_text(encoding="utf-8").splitlines()
+    return [dict(zip(header.split("\t"), row.split("\t"), strict=True)) for row in rows]
+
+
+def essence(events: list[dict[str, object]], start_s: float = 0.0) -> list[tuple[object, ...]]:
+    return sorted(
+        (
+            round(float(event["onset"]) - start_s, 3),  # type: ignore[arg-type]
+            round(float(event["duration"]), 3),  # type: ignore[arg-type]
+            str(event["trial_type"]),
+            str(event["action_units"]).replace("n/a", ""),
+            str(event["side"]),
+        )
+        for event in events
+    )
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, object]]]:
+    """A recorded demo, and the events its live run printed."""
+    root = tmp_path_factory.mktemp("recordings")
+    result = zygoma("demo", "--seconds", str(DEMO_S), "--record", "--json", "--recordings", str(root))
+    assert result.returncode == 0, result.stderr
+    return root / "sub-sim01" / "ses-01", events_of(result.stdout)
+
+
+def test_a_demo_flags_expressions_with_their_reasons(
+    session: tuple[Path, list[dict[str, object]]],
+) -> None:
+    _, events = session
+    assert events, "a scripted person moves within the demo's time"
+    for event in events:
+        assert set(event) == set(EVENT_KEYS)
+        assert event["explanation"]
+
+
+def test_the_recording_of_a_demo_is_whole(session: tuple[Path, list[dict[str, object]]]) -> None:
+    folder, _ = session
+    stem = "sub-sim01_ses-01_task-demo_run-001"
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    assert {f"{stem}{end}" for end in (".xdf", "_camera.mkv", "_thermal.mkv", "_session.json")} <= names
+    about = json.loads((folder / f"{stem}_session.json").read_text())
+    assert about["state"] == "complete"
+
+
+def test_analysis_gives_the_events_of_the_live_run(
+    session: tuple[Path, list[dict[str, object]]], tmp_path: Path
+) -> None:
+    folder, live_events = session
+    result = zygoma("analyze", str(folder), "--out", str(tmp_path / "out"), "--json")
+    assert result.returncode == 0, result.stderr
+    offline = table_events(tmp_path / "out")
+    start_s = float(live_events[0]["onset"]) - float(  # type: ignore[arg-type]
+        next(row["onset"] for row in offline if row["id"] == live_events[0]["id"])
+    )
+    assert essence(offline) == essence(live_events, start_s)  # type: ignore[arg-type]
+    for name in ("action_units", "muscle_activity", "skin_temperature", "valence"):
+        table = pq.read_table(tmp_path / "out" / f"{name}.parquet")
+        assert table.num_rows > 0
+        assert np.all(np.diff(table["time_s"].to_numpy()) > 0)
+    assert "<svg" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_replay_is_to_the_engine_what_the_devices_were(
+    session: tuple[Path, list[dict[str, object]]],
+) -> None:
+    folder, live_events = session
+    engine = start("live", "--json")
+    try:
+        time.sleep(0.1)
+        replayed = zygoma("replay", str(folder))
+        assert replayed.returncode == 0, replayed.stderr
+    finally:
+        output, problems = finish(engine)
+    again = events_of(output)
+    kinds = {"micro_expression", "macro_expression"}
+    before = [event for event in live_events if event["trial_type"] in kinds]
+    after = [event for event in again if event["trial_type"] in kinds]
+    assert len(after) == len(before), problems
+    first = min(float(event["onset"]) for event in before)  # type: ignore[arg-type]
+    shift = min(float(event["onset"]) for event in after)  # type: ignore[arg-type]
+    assert essence(after, shift) == essence(before, first)
+
+
+def test_a_killed_and_restarted_device_is_reported_and_the_run_goes_on() -> None:
+    engine = start("live", "--json")
+    devices = ["publish", "emg", "--simulate", "--quiet", "--seed", "1"]
+    first = start(*devices)
+    try:
+        time.sleep(8)
+        os.kill(first.pid, signal.SIGKILL)
+        first.communicate(timeout=10)
+        second = start(*devices)
+        try:
+            time.sleep(8)
+            assert engine.poll() is None
+        finally:
+            finish(second)
+    finally:
+        _, told = finish(engine)
+    assert engine.returncode == 0
+    assert "lost" in told
+    assert "EMG" in told
+
+
+def test_separate_files_of_other_people_are_analysed(tmp_path: Path) -> None:
+    from skimage.data import astronaut
+
+    face = cv2.resize(astronaut()[:240, 100:420, ::-1], (640, 480))
+    video = cv2.VideoWriter(str(tmp_path / "face.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, (640, 480))
+    for _ in range(50):
+        video.write(face)
+    video.release()
+    rng = np.random.default_rng(0)
+    samples = rng.normal(0, 2, (2000, 2))
+    lines = ["time_s,left smile,COR_L"]
+    lines += [f"{index / 1000:.4f},{a:.4f},{b:.4f}" for index, (a, b) in enumerate(samples)]
+    (tmp_path / "emg.csv").write_text("\n".join(lines) + "\n")
+    thermal = rng.normal(30315, 3, (18, 120, 160)).astype(np.uint16)
+    np.savez(tmp_path / "thermal.npz", frames=thermal, time_s=np.arange(18) / 9.0)
+    result = zygoma(
+        "analyze",
+        *("--camera", str(tmp_path / "face.avi")),
+        *("--emg", str(tmp_path / "emg.csv")),
+        *("--thermal", str(tmp_path / "thermal.npz")),
+        *("--channel", "left smile=ZYG_L"),
+        *("--rest", "0:1"),
+        *("--out", str(tmp_path / "out")),
+        "--json",
+    )
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert summary["frames"] == 50
+    assert summary["face_share"] == 1.0
+    assert "ZYG_L_z" in pq.read_schema(tmp_path / "out" / "muscle_activity.parquet").names
+    times = pq.read_table(tmp_path / "out" / "action_units.parquet")["time_s"].to_numpy()
+    np.testing.assert_allclose(times, np.arange(50) / 25.0, atol=2e-3)

@@ -1,0 +1,307 @@
+"""Offline analysis: a session or separate files go through the live pipeline as fast as the machine allows.
+
+The camera dominates the cost. Its frames are decoded ahead on one thread and measured on another; the
+small streams are processed in between, in event-time order.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from acquisition.recording import Recording
+from acquisition.session import SessionPaths
+from acquisition.stream import Block, EndOfStream, InvalidSignal, Kind, Source, StreamSpec
+from fusion.events import FaceEvent
+from zygoma.pipeline import SENSOR_KINDS, Pipeline, PipelineSettings
+from zygoma.report import write_report
+from zygoma.tables import TableWriter, write_events
+
+FRAMES_AHEAD = 8
+"""Frames decoded in advance: enough to hide a slow key frame, small enough to stay in cache and memory."""
+
+TABLE_NAMES = {
+    Kind.ACTION_UNITS: "action_units.parquet",
+    Kind.MUSCLE_ACTIVITY: "muscle_activity.parquet",
+    Kind.SKIN_TEMPERATURE: "skin_temperature.parquet",
+    Kind.VALENCE: "valence.parquet",
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is analysed: the sensor streams with an iterator over the blocks of each.
+
+    Attributes:
+        blocks: Per kind, its blocks in order.
+        specs: Per kind, its stream.
+        start_s: Stamp that is time 0 in the files written.
+        duration_s: For the progress bar; NaN when not known.
+        label: What the report is headed with.
+    """
+
+    specs: Mapping[Kind, StreamSpec]
+    blocks: Mapping[Kind, Iterator[Block]]
+    start_s: float
+    duration_s: float
+    label: str
+
+
+@dataclass
+class Summary:
+    """What an analysis did."""
+
+    folder: Path
+    label: str
+    seconds: float = 0.0
+    rows: dict[str, int] = field(default_factory=dict)
+    frames: int = 0
+    frames_with_face: int = 0
+    events: list[FaceEvent] = field(default_factory=list)
+    quality_words: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def face_share(self) -> float:
+        """Share of camera frames in which a face was found; NaN without frames."""
+        return self.frames_with_face / self.frames if self.frames else float("nan")
+
+    def to_dict(self) -> dict[str, object]:
+        """For ``--json``."""
+        counts: dict[str, int] = {}
+        for event in self.events:
+            counts[event.trial_type] = counts.get(event.trial_type, 0) + 1
+        return {
+            "folder": str(self.folder),
+            "seconds": self.seconds,
+            "rows": self.rows,
+            "frames": self.frames,
+            "face_share": None if not self.frames else self.face_share,
+            "events": counts,
+            "quality": self.quality_words,
+        }
+
+
+def session_inputs(path: Path) -> Inputs:
+    """The sensor streams of a recorded session (folder, .xdf or _session.json).
+
+    Raises:
+        InvalidSignal: No camera, EMG or thermal stream in it.
+    """
+    recording = Recording(path)
+    specs: dict[Kind, StreamSpec] = {}
+    for spec in recording.specs:
+        if spec.kind in SENSOR_KINDS:
+            specs.setdefault(spec.kind, spec)
+    if not specs:
+        found = ", ".join(f"{spec.name} ({spec.kind})" for spec in recording.specs) or "none"
+        raise InvalidSignal(
+            f"{path} holds no camera, EMG or thermal stream to analyse; its streams: {found}."
+        )
+    blocks = {kind: iter(recording.blocks(spec)) for kind, spec in specs.items()}
+    return Inputs(specs, blocks, recording.start_s, recording.duration_s, path.stem)
+
+
+def source_inputs(sources: Mapping[Kind, Source], stack: ExitStack, label: str) -> Inputs:
+    """Separate files, each with its own time that starts at 0 together with the others.
+
+    Args:
+        sources: File sources by kind; opened here and closed by `stack`.
+    """
+    for source in sources.values():
+        source.open()
+        stack.callback(source.close)
+    durations = [float(source.spec.metadata.get("duration_s", "nan")) for source in sources.values()]
+    known = [duration for duration in durations if np.isfinite(duration)]
+    return Inputs(
+        {kind: source.spec for kind, source in sources.items()},
+        {kind: _until_end(source) for kind, source in sources.items()},
+        0.0,
+        max(known) if known else float("nan"),
+        label,
+    )
+
+
+def with_recording(inputs: Inputs, kind: Kind, path: Path) -> Inputs:
+    """`inputs` with the `kind` stream of a recording added, the recording's start at time 0.
+
+    Raises:
+        InvalidSignal: No such stream in it.
+    """
+    recorded = session_inputs(path)
+    if kind not in recorded.specs:
+        found = ", ".join(recorded.specs)
+        raise InvalidSignal(f"{path} holds no {kind} stream; it has {found}.")
+    shifted = (
+        Block(block.spec, block.timestamps - recorded.start_s, block.data, block.first)
+        for block in recorded.blocks[kind]
+    )
+    return replace(
+        inputs,
+        specs={**inputs.specs, kind: recorded.specs[kind]},
+        blocks={**inputs.blocks, kind: shifted},
+    )
+
+
+def _until_end(source: Source) -> Iterator[Block]:
+    while True:
+        try:
+            block = source.read(0.0)
+        except EndOfStream:
+            return
+        if len(block):
+            yield block
+
+
+def _decoded_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The same blocks, read by a thread of their own up to `FRAMES_AHEAD` in advance."""
+    ahead: queue.Queue[Block | BaseException | None] = queue.Queue(FRAMES_AHEAD)
+    stopped = threading.Event()
+
+    def put(item: Block | BaseException | None) -> bool:
+        while not stopped.is_set():
+            try:
+                ahead.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for block in blocks:
+                if not put(block):
+                    return
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    thread = threading.Thread(target=work, name="zygoma-decode", daemon=True)
+    thread.start()
+    try:
+        while (item := ahead.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _single_frames(blocks: Iterator[Block]) -> Iterator[Block]:
+    for block in blocks:
+        for index in range(len(block)):
+            yield block[index : index + 1]
+
+
+def merged(inputs: Inputs) -> Iterator[tuple[Kind, Block]]:
+    """All blocks in the order in which they would have arrived: by the stamp of their last sample."""
+
+    def keyed(order: int, kind: Kind, blocks: Iterator[Block]) -> Iterator[tuple[float, int, Kind, Block]]:
+        for block in blocks:
+            yield float(block.timestamps[-1]), order, kind, block
+
+    streams = []
+    for order, (kind, blocks) in enumerate(inputs.blocks.items()):
+        if kind is Kind.CAMERA:
+            blocks = _decoded_ahead(_single_frames(blocks))
+        streams.append(keyed(order, kind, blocks))
+    for _, _, kind, block in heapq.merge(*streams, key=lambda item: item[:2]):
+        yield kind, block
+
+
+def analyze(
+    inputs: Inputs,
+    folder: Path,
+    settings: PipelineSettings | None = None,
+    *,
+    on_time: Callable[[float], None] = lambda time_s: None,
+) -> Summary:
+    """Run the pipeline over `inputs` and write every derivative file into `folder`.
+
+    Args:
+        inputs: From `session_inputs` or `source_inputs`.
+        folder: Created if needed. Derivatives in it are replaced.
+        settings: As live. `rest` is relative to the recording's start, as on the command line.
+        on_time: Called with the seconds done so far.
+    """
+    settings = settings or PipelineSettings()
+    if settings.rest is not None:
+        rest = (settings.rest[0] + inputs.start_s, settings.rest[1] + inputs.start_s)
+        settings = replace(settings, rest=rest)
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = Summary(folder, inputs.label)
+    with closing(Pipeline(inputs.specs, settings)) as pipeline:
+        writers = _Writers(folder, inputs.start_s)
+        alive = frozenset(inputs.specs)
+        for kind, block in merged(inputs):
+            if kind is Kind.CAMERA:
+                rows = pipeline.camera(block).action_units
+                faces = int(np.count_nonzero(rows.column("face") > 0))
+                summary.frames += len(rows)
+                summary.frames_with_face += faces
+                # Offline every frame is measured; the column is there because a live run may skip some.
+                writers.add(rows, {"skipped": np.zeros(len(rows), dtype=np.float32)})
+            elif kind is Kind.EMG:
+                writers.add(pipeline.emg(block)[0])
+            else:
+                writers.add(pipeline.thermal(block))
+            fused = pipeline.drain(alive)
+            writers.add(fused.valence)
+            summary.events += fused.events
+            summary.seconds = max(summary.seconds, float(block.timestamps[-1]) - inputs.start_s)
+            on_time(summary.seconds)
+        fused = pipeline.drain(frozenset(), flush=True)
+        writers.add(fused.valence)
+        summary.events += fused.events
+        summary.quality_words = pipeline.quality_words()
+        summary.rows = writers.close()
+    write_events(folder, summary.events, inputs.start_s)
+    write_report(folder, summary, inputs.start_s)
+    (folder / "summary.json").write_text(json.dumps(summary.to_dict(), indent=2) + "\n", encoding="utf-8")
+    return summary
+
+
+class _Writers:
+    """One `TableWriter` per derived stream that actually occurs."""
+
+    def __init__(self, folder: Path, start_s: float) -> None:
+        self._folder = folder
+        self._start_s = start_s
+        self._writers: dict[Kind, TableWriter] = {}
+
+    def add(self, block: Block, extra: Mapping[str, np.ndarray] | None = None) -> None:
+        writer = self._writers.get(block.spec.kind)
+        if writer is None:
+            path = self._folder / TABLE_NAMES[block.spec.kind]
+            units = dict.fromkeys(extra or {}, "none")
+            writer = self._writers[block.spec.kind] = TableWriter(path, self._start_s, units)
+        writer.add(block, extra)
+
+    def close(self) -> dict[str, int]:
+        return {writer.close().name: writer.rows for writer in self._writers.values()}
+
+
+def default_folder(session: Path) -> Path:
+    """Where the derivatives of a session go: ``derivatives/`` in its folder.
+
+    A folder with several runs keeps them apart: ``derivatives/<run>/``.
+    """
+    folder = session if session.is_dir() else session.parent
+    if session.is_dir() and not list(folder.glob("*.xdf")):
+        # A subject's folder or the like, in which Recording has found the one run.
+        folder = Recording(session).path.parent
+    runs = sorted(folder.glob("*.xdf"))
+    if len(runs) <= 1 or session.is_dir():
+        return folder / "derivatives"
+    try:
+        return folder / "derivatives" / SessionPaths.of(session).stem
+    except ValueError:
+        return folder / "derivatives" / session.stem

@@ -1,0 +1,33 @@
+"""The brain-to-face map on the terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from acquisition.stream import ZygomaError
+from fusion.atlas import load_atlas
+from zygoma.options import console, print_json
+
+
+def print_atlas(subject: str, *, as_json: bool) -> None:
+    """Print every way from the brain through `subject` to an emotion.
+
+    Raises:
+        ZygomaError: The atlas does not know `subject`; says what it does know.
+    """
+    try:
+        answer = load_atlas().ask(subject)
+    except KeyError as error:
+        raise ZygomaError(f"{error.args[0]}.") from None
+    if as_json:
+        print_json(answer.to_dict())
+        return
+    table = Table(title=f"{answer.subject} ({answer.kind})", box=None)
+    for heading in ("facial nucleus", "nerve", "branch", "muscle", "action unit", "emotions (table 3)"):
+        table.add_column(heading)
+    for path in answer.paths:
+        emotions = ", ".join(path.emotions) or "–"
+        table.add_row(path.nucleus, path.nerve, path.branch, path.muscle, f"AU{path.action_unit}", emotions)
+    console.print(table)
+    for point in answer.disagreements:
+        console.print(f"Disagreement: {point}", highlight=False)

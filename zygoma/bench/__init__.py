@@ -1,0 +1,1 @@
+"""Benchmarks: every figure the documentation states comes out of one of these modules."""

@@ -1,0 +1,397 @@
+"""The `zygoma` command: thin functions that parse, call one module, and turn errors into one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+# MediaPipe's C++ logging would write over the terminal view; it reads these when it is loaded.
+os.environ.setdefault("GLOG_minloglevel", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import typer
+
+from zygoma.options import (
+    ChannelMap,
+    FaceModel,
+    Json,
+    Lan,
+    MeThreshold,
+    Rest,
+    console,
+    errors,
+    parse_channels,
+    parse_rest,
+    print_json,
+)
+
+app = typer.Typer(
+    help="Real-time sensing of facial expressions and micro-expressions: camera, facial EMG, thermal.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+Seconds = Annotated[float, typer.Option(help="Stop after this many seconds; 0 runs until Ctrl-C.", min=0)]
+Record = Annotated[bool, typer.Option("--record", help="Record the run as a session under --recordings.")]
+Recordings = Annotated[Path, typer.Option(help="Folder in which sessions are kept.")]
+Headless = Annotated[bool, typer.Option("--headless", help="No full-screen view; one line per event.")]
+Subject = Annotated[str, typer.Option(help="Participant pseudonym, letters and digits.")]
+SessionName = Annotated[str, typer.Option("--session", help="Session label, letters and digits.")]
+Task = Annotated[str, typer.Option(help="Task label, letters and digits.")]
+
+
+class DeviceKind(StrEnum):
+    """What `publish` can publish."""
+
+    CAMERA = "camera"
+    EMG = "emg"
+    THERMAL = "thermal"
+    TRUTH = "truth"
+
+
+class ScenarioName(StrEnum):
+    """What the simulated person does."""
+
+    DEMO = "demo"
+    NEUTRAL = "neutral"
+    MICRO = "micro"
+
+
+@app.command()
+def demo(
+    seconds: Seconds = 60.0,
+    record: Record = False,
+    headless: Headless = False,
+    json: Json = False,
+    seed: Annotated[int, typer.Option(help="Another seed is another session of the same person.")] = 0,
+    rate: Annotated[float, typer.Option(help="Frames per second of the simulated camera.")] = 30.0,
+    recordings: Recordings = Path("recordings"),
+) -> None:
+    """Three simulated devices -> LSL -> live engine -> terminal view.
+
+    Example: zygoma demo --seconds 60 --record
+    """
+    from zygoma.run import LiveOptions, run_demo
+
+    options = LiveOptions(
+        seconds=seconds,
+        record=("sim01", "01", "demo") if record else None,
+        recordings=recordings,
+        headless=headless,
+        json=json,
+    )
+    run_demo(options, seed=seed, camera_rate_hz=rate)
+
+
+@app.command()
+def live(
+    seconds: Seconds = 0.0,
+    record: Record = False,
+    headless: Headless = False,
+    json: Json = False,
+    camera: Annotated[
+        str | None, typer.Option(help="Name of the Camera stream, if there are several.")
+    ] = None,
+    emg: Annotated[str | None, typer.Option(help="Name of the EMG stream.")] = None,
+    thermal: Annotated[str | None, typer.Option(help="Name of the Thermal stream.")] = None,
+    me_threshold: MeThreshold = None,
+    face_model: FaceModel = None,
+    subject: Subject = "01",
+    session: SessionName = "01",
+    task: Task = "live",
+    recordings: Recordings = Path("recordings"),
+    lan: Lan = False,
+) -> None:
+    """LSL in -> flags out: process the streams there are and put the results on LSL.
+
+    Example: zygoma live --json
+    """
+    from acquisition.stream import Kind
+    from zygoma.pipeline import PipelineSettings
+    from zygoma.run import LiveOptions, run_live
+
+    names = {Kind.CAMERA: camera, Kind.EMG: emg, Kind.THERMAL: thermal}
+    run_live(
+        LiveOptions(
+            seconds=seconds,
+            record=(subject, session, task) if record else None,
+            recordings=recordings,
+            headless=headless,
+            json=json,
+            lan=lan,
+            names={kind: name for kind, name in names.items() if name is not None},
+            pipeline=PipelineSettings(me_threshold=me_threshold, face_model=face_model),
+        )
+    )
+
+
+@app.command()
+def devices(json: Json = False, lan: Lan = False) -> None:
+    """What is plugged in and what streams are on the network.
+
+    Example: zygoma devices
+    """
+    from zygoma.device_list import print_devices
+
+    print_devices(as_json=json, lan=lan)
+
+
+@app.command()
+def publish(
+    kind: Annotated[
+        DeviceKind, typer.Argument(help="Which kind of device; truth is the simulation's script.")
+    ],
+    device: Annotated[
+        str | None,
+        typer.Option(help="Camera number or path; BrainFlow board name or number; thermal camera."),
+    ] = None,
+    simulate: Annotated[bool, typer.Option("--simulate", help="The simulated person's device.")] = False,
+    file: Annotated[Path | None, typer.Option(help="A recording plays the device.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the stream.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Frames or samples per second.")] = None,
+    channel: ChannelMap = None,
+    board_option: Annotated[
+        list[str] | None, typer.Option(help="BrainFlow parameter, e.g. serial_port=/dev/ttyUSB0; repeat it.")
+    ] = None,
+    scenario: Annotated[
+        ScenarioName, typer.Option(help="What the simulated person does.")
+    ] = ScenarioName.DEMO,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
+    start: Annotated[float | None, typer.Option(help="LSL time at which the simulation starts.")] = None,
+    duration: Annotated[float, typer.Option(help="Length of the simulation, s; 0 is endless.", min=0)] = 0.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Play the file again and again.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    lan: Lan = False,
+) -> None:
+    """Put one device onto LSL: a real one, a file that plays one, or a simulated one.
+
+    Example: zygoma publish camera --file face.mp4
+    """
+    from zygoma.sources import SourceRequest, build_source, publish_until_stopped
+
+    given = [option for option in (device, simulate or None, file) if option is not None]
+    if len(given) > 1:
+        raise typer.BadParameter("give one of --device, --simulate and --file")
+    request = SourceRequest(
+        kind=kind.value,
+        device=device,
+        simulate=simulate or kind is DeviceKind.TRUTH,
+        file=file,
+        rate_hz=rate,
+        channels=parse_channels(channel),
+        board_options=dict(pair.split("=", 1) for pair in board_option or []),
+        scenario=scenario.value,
+        seed=seed,
+        start_s=start,
+        duration_s=duration,
+        loop=loop,
+    )
+    publish_until_stopped(build_source(request), name=name, quiet=quiet, lan=lan)
+
+
+@app.command()
+def record(
+    seconds: Seconds = 0.0,
+    subject: Subject = "01",
+    session: SessionName = "01",
+    task: Task = "record",
+    require: Annotated[
+        list[str] | None, typer.Option(help="Stream kind or name that must be there before recording starts.")
+    ] = None,
+    recordings: Recordings = Path("recordings"),
+    json: Json = False,
+    lan: Lan = False,
+) -> None:
+    """LSL -> session folder: record every stream on this machine.
+
+    Example: zygoma record --subject 07 --task elicitation --require Camera --require EMG
+    """
+    from zygoma.run import run_record
+
+    run_record(
+        (subject, session, task),
+        recordings=recordings,
+        seconds=seconds,
+        require=require or [],
+        as_json=json,
+        lan=lan,
+    )
+
+
+@app.command()
+def replay(
+    session: Annotated[Path, typer.Argument(help="Session folder, .xdf or _session.json.", exists=True)],
+    rate: Annotated[float, typer.Option(help="2 is twice as fast.", min=0.01)] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False,
+    lan: Lan = False,
+) -> None:
+    """A recorded session comes back as simulated devices on LSL.
+
+    Example: zygoma replay recordings/sub-sim --rate 1
+    """
+    from zygoma.run import run_replay
+
+    run_replay(session, rate=rate, loop=loop, lan=lan)
+
+
+@app.command()
+def analyze(
+    session: Annotated[Path | None, typer.Argument(help="Session folder, .xdf or _session.json.")] = None,
+    camera: Annotated[Path | None, typer.Option(help="Video of one face.")] = None,
+    emg: Annotated[Path | None, typer.Option(help="EMG: XDF, CSV, TSV, EDF, BDF, BrainVision.")] = None,
+    thermal: Annotated[Path | None, typer.Option(help="Thermal: MKV gray16, TIFF stack, CPTV, NPZ.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the derivatives go.")] = None,
+    rest: Rest = None,
+    channel: ChannelMap = None,
+    thermal_scale: Annotated[
+        float | None, typer.Option(help="Kelvin per count of the thermal file, e.g. 0.01 for centikelvin.")
+    ] = None,
+    thermal_rate: Annotated[
+        float | None, typer.Option(help="Pictures per second of a thermal file that carries no times.")
+    ] = None,
+    me_threshold: MeThreshold = None,
+    face_model: FaceModel = None,
+    json: Json = False,
+) -> None:
+    """Offline, as fast as the machine allows, with the processors of the live run.
+
+    Example: zygoma analyze --camera face.mp4 --emg face.csv --rest 0:5
+    """
+    from zygoma.pipeline import PipelineSettings
+    from zygoma.run import run_analyze
+
+    if session is None and camera is None and emg is None and thermal is None:
+        raise typer.BadParameter("give a SESSION, or at least one of --camera, --emg and --thermal")
+    if session is not None and (camera or emg or thermal):
+        raise typer.BadParameter("give either a SESSION or separate files, not both")
+    run_analyze(
+        session,
+        {"camera": camera, "emg": emg, "thermal": thermal},
+        out=out,
+        settings=PipelineSettings(parse_rest(rest), me_threshold, face_model),
+        channels=parse_channels(channel),
+        thermal_scale=thermal_scale,
+        thermal_rate_hz=thermal_rate,
+        as_json=json,
+    )
+
+
+@app.command()
+def repair(
+    file: Annotated[Path, typer.Argument(help="A damaged .xdf, or its session folder.", exists=True)],
+    json: Json = False,
+) -> None:
+    """Make what is left of an interrupted recording whole again; the damaged file is kept.
+
+    Example: zygoma repair recordings/sub-01/ses-01/sub-01_ses-01_task-live_run-001.xdf
+    """
+    from dataclasses import asdict
+
+    from acquisition.repair import repair as repair_recording
+
+    report = repair_recording(file)
+    if json:
+        print_json({key: str(value) for key, value in asdict(report).items()})
+    else:
+        console.print(report.sentence)
+
+
+@app.command()
+def atlas(
+    name: Annotated[str, typer.Argument(help="AU12, a muscle, a nerve branch or an emotion.")],
+    json: Json = False,
+) -> None:
+    """Ask the brain-to-face map, in either direction.
+
+    Example: zygoma atlas AU12
+    """
+    from zygoma.atlas_view import print_atlas
+
+    print_atlas(name, as_json=json)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Check the installation and say how to mend it.
+
+    Example: zygoma doctor
+    """
+    from dataclasses import asdict
+
+    from rich.markup import escape
+
+    from zygoma.doctor import examine
+
+    failed = False
+    marks = {True: "[green]ok  [/green]", False: "[red]FAIL[/red]", None: "[yellow]note[/yellow]"}
+    for check in examine():
+        failed |= check.ok is False
+        if json:
+            print_json(asdict(check))
+            continue
+        console.print(f"{marks[check.ok]} {check.name:<20} {escape(check.finding)}", highlight=False)
+        if check.ok is not True and check.remedy:
+            console.print(f"     [bold]{escape(check.remedy)}[/bold]", highlight=False)
+    raise typer.Exit(1 if failed else 0)
+
+
+class BenchName(StrEnum):
+    """The benchmarks there are."""
+
+    LATENCY = "latency"
+    ANALYZE = "analyze"
+    SCENARIO = "scenario"
+    SPOTTING = "spotting"
+    EMG = "emg"
+
+
+@app.command()
+def bench(
+    name: Annotated[BenchName, typer.Argument(help="Which figure.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter runs.")] = False,
+    fps: Annotated[float, typer.Option(help="Camera rate for latency.")] = 30.0,
+    seconds: Annotated[float, typer.Option(help="Length of a latency run.")] = 30.0,
+    json: Json = False,
+) -> None:
+    """Measure; --json ends with one line of JSON.
+
+    Example: zygoma bench latency --fps 60
+    """
+    import importlib
+
+    module = importlib.import_module(f"zygoma.bench.{name.value}")
+    if name is BenchName.LATENCY:
+        result = module.run(fps=fps, seconds=min(seconds, 10.0) if quick else seconds)
+    else:
+        result = module.run(quick=quick)
+    if json:
+        print_json(result)
+
+
+def main() -> None:
+    """Entry point: one sentence and exit code 1 for what a person can mend."""
+    from zygoma.doctor import missing_system_libraries, system_library_sentence
+
+    missing = missing_system_libraries()
+    if missing and "doctor" not in sys.argv[1:2] and not {"--help", "-h"} & set(sys.argv[1:]):
+        errors.print(system_library_sentence(missing), style="red", highlight=False)
+        raise SystemExit(1)
+
+    from acquisition.stream import ZygomaError
+
+    try:
+        app()
+    except ZygomaError as error:
+        errors.print(str(error), style="red", highlight=False, markup=False)
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): no error of ours.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None

@@ -1,0 +1,257 @@
+"""The live engine: LSL in, measurements and flags out, with a thread per input stream.
+
+Queues are where the design wants them: lossless to the recorder, newest-wins to the display, and a camera
+that outruns the face chain has frames skipped, counted and shown. Losing a modality degrades, never stops.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from acquisition.clock import Clock, lsl_clock
+from acquisition.inlet import Incident
+from acquisition.outlet import LslOutlet
+from acquisition.recorder import DiskFull, Recorder, RecordingFailed
+from acquisition.stream import Block, Kind, StreamSpec
+from fusion.events import FaceEvent, events_stream_spec
+from fusion.fuse import Fused
+from zygoma.pipeline import SENSOR_KINDS, Pipeline, PipelineSettings
+from zygoma.readers import StreamReaders
+from zygoma.state import LiveState, Snapshot, StreamState
+
+INPUT_KINDS = (*SENSOR_KINDS, Kind.MARKERS, Kind.GROUND_TRUTH)
+"""Streams the engine listens to; sensors are measured, the others are recorded and shown."""
+
+FUSION_HORIZON_S = 0.25
+"""A sensor that has been silent for this long is not waited for any more."""
+
+CAMERA_LAG_LIMIT_S = 0.25
+"""Frames older than this on arrival are skipped: a live display must not fall behind by minutes."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What a live run may choose.
+
+    Attributes:
+        pipeline: Settings of the processors and of fusion.
+        names: Stream name to use for a kind, where several are on the network.
+        publish: Put the derived streams on LSL.
+    """
+
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+    names: Mapping[Kind, str] = field(default_factory=dict)
+    publish: bool = True
+
+
+class Engine:
+    """Runs the pipeline on live streams; use as a context manager.
+
+    Args:
+        settings: See `EngineSettings`.
+        recorder: Receives every input and derived block, when given.
+        on_event: Called with each confirmed event, from an input thread.
+        on_incident: Called with each incident of a stream, from an input thread.
+        clock: The LSL clock.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings | None = None,
+        *,
+        recorder: Recorder | None = None,
+        on_event: Callable[[FaceEvent], None] = lambda event: None,
+        on_incident: Callable[[Incident], None] = lambda incident: None,
+        clock: Clock = lsl_clock,
+    ) -> None:
+        self.settings = settings or EngineSettings()
+        self.recorder = recorder
+        self._on_event = on_event
+        self._on_incident = on_incident
+        self._clock = clock
+        self._pipeline = Pipeline({}, self.settings.pipeline)
+        self._state = LiveState()
+        self._state_lock = threading.Lock()
+        self._fuse_lock = threading.Lock()
+        self._sensors: dict[Kind, StreamSpec] = {}
+        self._outlets: dict[Kind, LslOutlet] = {}
+        self._readers = StreamReaders(
+            self._attach,
+            wanted=self._wanted,
+            on_incident=self._report,
+            # Without a camera nothing else drains what waits for a sensor that went silent.
+            on_tick=self._fuse,
+            clock=clock,
+        )
+        self.started_s = clock()
+
+    def __enter__(self) -> Engine:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to look for streams and to process them as they appear."""
+        self.started_s = self._clock()
+        self._output(events_stream_spec())
+        self._readers.start()
+
+    def stop(self) -> None:
+        """Stop all threads, close what is open in fusion, release streams and the face model."""
+        self._readers.stop()
+        self._deliver(self._pipeline.drain(frozenset(), flush=True))
+        for outlet in self._outlets.values():
+            outlet.close()
+        self._outlets.clear()
+        self._pipeline.close()
+        self._readers.raise_failure()
+
+    @property
+    def running(self) -> bool:
+        """False once `stop` was called or a thread failed."""
+        return self._readers.running
+
+    # -- streams -------------------------------------------------------------------------------------
+
+    def _wanted(self, spec: StreamSpec) -> bool:
+        if spec.kind not in INPUT_KINDS:
+            return False
+        name = self.settings.names.get(spec.kind)
+        if name is not None and spec.name != name:
+            return False
+        chosen = self._sensors.get(spec.kind)
+        if chosen is not None:
+            words = f"A second {spec.kind} stream '{spec.name}' is not used; '{chosen.name}' is."
+            self._readers.tell("unused", words)
+        return chosen is None
+
+    def _attach(self, spec: StreamSpec) -> Callable[[Block], None]:
+        self._to_disk(lambda recorder: recorder.add_stream(spec))
+        if spec.kind not in SENSOR_KINDS:
+            return self._record
+        self._output(self._pipeline.attach(spec))
+        self._sensors[spec.kind] = spec
+        step = {Kind.CAMERA: self._camera, Kind.EMG: self._emg, Kind.THERMAL: self._thermal}[spec.kind]
+
+        def record_and_measure(block: Block) -> None:
+            # Recorded first: whatever happens in the processors, the input is safe.
+            self._record(block)
+            step(block)
+
+        return record_and_measure
+
+    def _output(self, spec: StreamSpec) -> LslOutlet | None:
+        if not self.settings.publish:
+            return None
+        outlet = self._outlets.get(spec.kind)
+        if outlet is None:
+            outlet = self._outlets[spec.kind] = LslOutlet(spec)
+        return outlet
+
+    # -- one block of each kind ------------------------------------------------------------------------
+
+    def _camera(self, block: Block) -> None:
+        for start in range(len(block)):
+            frame = block[start : start + 1]
+            newer = len(block) - 1 - start
+            if newer and self._clock() - frame.timestamps[0] > CAMERA_LAG_LIMIT_S:
+                with self._state_lock:
+                    self._state.skipped += 1
+                continue
+            step = self._pipeline.camera(frame)
+            self._fuse()
+            self._emit(step.action_units)
+
+    def _emg(self, block: Block) -> None:
+        activity, _ = self._pipeline.emg(block)
+        self._emit(activity)
+        self._fuse()
+
+    def _thermal(self, block: Block) -> None:
+        self._emit(self._pipeline.thermal(block))
+
+    def _alive(self) -> frozenset[Kind]:
+        inlets = self._readers.inlets
+        return frozenset(
+            kind
+            for kind, spec in list(self._sensors.items())
+            if (inlet := inlets.get(spec.source_id)) is not None and inlet.health.age_s < FUSION_HORIZON_S
+        )
+
+    def _fuse(self) -> None:
+        # Drained and delivered under one lock, so that rows leave in the order of their stamps.
+        with self._fuse_lock:
+            self._deliver(self._pipeline.drain(self._alive()))
+
+    def _deliver(self, fused: Fused) -> None:
+        if len(fused.valence):
+            self._emit(fused.valence)
+            now_s = self._clock()
+            with self._state_lock:
+                self._state.latencies_s.extend(now_s - stamp for stamp in fused.valence.timestamps)
+        if fused.events:
+            stamps = np.full(len(fused.events), self._clock())
+            stamps += np.arange(len(stamps)) * 1e-6
+            texts = tuple(event.to_json() for event in fused.events)
+            self._emit(Block(events_stream_spec(), stamps, texts, 0), row=False)
+            with self._state_lock:
+                self._state.events.extend(fused.events)
+            for event in fused.events:
+                self._on_event(event)
+
+    def _emit(self, block: Block, *, row: bool = True) -> None:
+        if not len(block):
+            return
+        outlet = self._output(block.spec)
+        if outlet is not None:
+            outlet.push(block)
+        self._record(block)
+        if row:
+            with self._state_lock:
+                self._state.rows[block.spec.kind] = (block.spec, block.array[-1].copy())
+
+    # -- telling ---------------------------------------------------------------------------------------
+
+    def _record(self, block: Block) -> None:
+        self._to_disk(lambda recorder: recorder.write(block))
+
+    def _to_disk(self, work: Callable[[Recorder], None]) -> None:
+        if self.recorder is None:
+            return
+        try:
+            work(self.recorder)
+        except (DiskFull, RecordingFailed) as error:
+            # What was written is closed properly; watching goes on without recording.
+            self.recorder = None
+            self._readers.tell("recording stopped", str(error))
+
+    def _report(self, incident: Incident) -> None:
+        with self._state_lock:
+            self._state.incidents.append(incident)
+        self._to_disk(lambda recorder: recorder.incident(incident.kind, sentence=incident.sentence))
+        self._on_incident(incident)
+
+    def snapshot(self) -> Snapshot:
+        """A consistent copy of what is known now."""
+        streams = tuple(
+            StreamState(inlet.spec, inlet.health) for inlet in list(self._readers.inlets.values())
+        )
+        with self._state_lock:
+            return Snapshot(
+                now_s=self._clock(),
+                started_s=self.started_s,
+                streams=streams,
+                rows=self._state.labelled_rows(),
+                quality_words=self._pipeline.quality_words(),
+                events=tuple(self._state.events),
+                incidents=tuple(self._state.incidents),
+                latency=self._state.latency(),
+                skipped=self._state.skipped,
+                recording=None if self.recorder is None else self.recorder.status(),
+            )

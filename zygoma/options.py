@@ -1,0 +1,75 @@
+"""Parsing of option values that several commands share, and the console they speak through."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console()
+errors = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print for a program: JSON, one object per line.")]
+Rest = Annotated[
+    str | None,
+    typer.Option(
+        help="START:END in seconds that is rest: neutral face, relaxed muscles, temperature baseline."
+    ),
+]
+MeThreshold = Annotated[
+    float | None,
+    typer.Option(help="Operating point of micro-expression candidates, log-odds; higher finds fewer."),
+]
+FaceModel = Annotated[
+    Path | None, typer.Option(help="Another face_landmarker.task than the packaged one.", exists=True)
+]
+Lan = Annotated[
+    bool,
+    typer.Option("--lan", help="Use streams of other machines too. LSL is neither encrypted nor private."),
+]
+ChannelMap = Annotated[
+    list[str] | None,
+    typer.Option("--channel", help="NAME=ZYG_L: which column or board channel is which muscle; repeat it."),
+]
+
+
+def parse_rest(text: str | None) -> tuple[float, float] | None:
+    """``"2:8"`` as (2.0, 8.0).
+
+    Raises:
+        typer.BadParameter: Not two increasing numbers.
+    """
+    if text is None:
+        return None
+    try:
+        start, end = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise typer.BadParameter(f"--rest {text!r} must look like 2:8 (seconds)") from None
+    if not start < end:
+        raise typer.BadParameter(f"--rest {text!r} must end after it starts")
+    return start, end
+
+
+def parse_channels(pairs: list[str] | None) -> dict[str, str]:
+    """``["EMG1=ZYG_L"]`` as ``{"EMG1": "ZYG_L"}``.
+
+    Raises:
+        typer.BadParameter: A pair without ``=``, or a label given twice.
+    """
+    mapping: dict[str, str] = {}
+    for pair in pairs or []:
+        name, separator, label = pair.rpartition("=")
+        if not separator or not name or not label:
+            raise typer.BadParameter(f"--channel {pair!r} must look like EMG1=ZYG_L")
+        if label in mapping.values():
+            raise typer.BadParameter(f"--channel gives {label} twice")
+        mapping[name] = label
+    return mapping
+
+
+def print_json(value: object) -> None:
+    """One JSON object on one line, flushed, so that a program may read it as it comes."""
+    print(json.dumps(value), flush=True)

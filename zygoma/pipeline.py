@@ -1,0 +1,173 @@
+"""The whole chain of processors and fusion, fed with blocks; the same object live, in replay and offline.
+
+It knows no device, clock or thread. Live, each input stream feeds it from a thread of its own: the heavy
+work of a stream runs outside the lock, only the hand-over to fusion is serialised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.stream import IRREGULAR_RATE_HZ, Block, Kind, SampleType, StreamSpec
+from fusion.events import FaceEvent
+from fusion.fuse import Fused, Fusion, FusionSettings
+from fusion.micro_expressions import MicroSettings
+from processing.action_units import action_unit_channels
+from processing.camera import CameraChain
+from processing.emg import MuscleActivity
+from processing.findings import Burst, Movement
+from processing.spotting import MicroMovementSpotter
+from processing.thermal import SkinTemperature
+
+SENSOR_KINDS = (Kind.CAMERA, Kind.EMG, Kind.THERMAL)
+"""Kinds the pipeline measures from; every other stream is carried along, not processed."""
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """What a run may choose.
+
+    Attributes:
+        rest: (start, end) in the seconds of the block stamps: neutral of the face, rest of the muscles and
+            baseline of the temperatures. None: robust running estimates.
+        me_threshold: Operating point of the micro-expression candidates, log-odds; None is the default,
+            which aims at no more than one false candidate per usable minute.
+        face_model: Another face_landmarker.task than the packaged one.
+        calibration: Per-person values of an earlier session, by processor.
+    """
+
+    rest: tuple[float, float] | None = None
+    me_threshold: float | None = None
+    face_model: Path | None = None
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class CameraStep:
+    """What one camera block became: measurements, and the landmarks that a display draws."""
+
+    action_units: Block
+    motion: Block
+    movements: Sequence[Movement]
+    points_px: NDArray[np.float32] | None
+
+
+class Pipeline:
+    """Camera, EMG and thermal blocks in; measurements, valence and events out.
+
+    Args:
+        specs: The sensor streams there are, by kind; any subset of `SENSOR_KINDS`. Streams may be added
+            later with `attach`.
+        settings: See `PipelineSettings`.
+    """
+
+    def __init__(self, specs: Mapping[Kind, StreamSpec], settings: PipelineSettings | None = None) -> None:
+        self.settings = settings or PipelineSettings()
+        self.specs: dict[Kind, StreamSpec] = {}
+        self._camera: CameraChain | None = None
+        self._spotter: MicroMovementSpotter | None = None
+        self._emg: MuscleActivity | None = None
+        self._thermal: SkinTemperature | None = None
+        self._lock = Lock()
+        # One layout serves every camera, so that a camera that comes late finds fusion running.
+        units = StreamSpec(
+            "zygoma action units",
+            Kind.ACTION_UNITS,
+            action_unit_channels(),
+            IRREGULAR_RATE_HZ,
+            SampleType.FLOAT32,
+            "zygoma-action-units",
+        )
+        self._fusion = Fusion(units, _fusion_settings(self.settings))
+        for spec in specs.values():
+            self.attach(spec)
+
+    def attach(self, spec: StreamSpec) -> StreamSpec:
+        """Build the processor of one sensor stream; returns the stream it will produce.
+
+        Raises:
+            ValueError: Not a sensor stream.
+        """
+        rest = self.settings.rest
+        if spec.kind is Kind.CAMERA:
+            self._camera = CameraChain(
+                rest=rest,
+                neutral=self.settings.calibration.get("neutral"),
+                model_path=self.settings.face_model,
+            )
+            self._spotter = MicroMovementSpotter()
+            output, _ = self._camera.spec_for(spec)
+        elif spec.kind is Kind.EMG:
+            self._emg = MuscleActivity(calibration=self.settings.calibration.get("emg"), rest=rest)
+            output = self._emg.spec_for(spec)
+        elif spec.kind is Kind.THERMAL:
+            self._thermal = SkinTemperature(rest=rest)
+            output = self._thermal.spec_for(spec)
+        else:
+            raise ValueError(
+                f"{spec.name} is a {spec.kind} stream; the pipeline measures from {SENSOR_KINDS}"
+            )
+        self.specs[spec.kind] = spec
+        return output
+
+    def camera(self, block: Block) -> CameraStep:
+        """Measure the frames of `block` and hand them to fusion."""
+        assert self._camera is not None and self._spotter is not None, "attach the camera stream first"
+        result = self._camera.process(block)
+        movements = self._spotter.process(result.motion, result.action_units)
+        with self._lock:
+            self._fusion.push_camera(result.action_units, movements)
+        points = result.points[-1] if result.points else None
+        return CameraStep(result.action_units, result.motion, movements, points)
+
+    def emg(self, block: Block) -> tuple[Block, Sequence[Burst]]:
+        """Measure the samples of `block` and hand them to fusion."""
+        assert self._emg is not None, "attach the EMG stream first"
+        activity = self._emg.process(block)
+        bursts = self._emg.take_bursts()
+        with self._lock:
+            self._fusion.push_emg(activity, bursts)
+        return activity, bursts
+
+    def thermal(self, block: Block) -> Block:
+        """Measure the pictures of `block` and hand them to fusion."""
+        assert self._thermal is not None, "attach the thermal stream first"
+        skin = self._thermal.process(block)
+        with self._lock:
+            self._fusion.push_thermal(skin)
+        return skin
+
+    def drain(self, alive: frozenset[Kind], *, flush: bool = False) -> Fused:
+        """Everything that can be said by now.
+
+        Args:
+            alive: Sensor kinds that deliver at present; fusion waits for those and for no other.
+            flush: The recording is over: close what is open.
+        """
+        with self._lock:
+            return self._fusion.drain(alive, flush=flush)
+
+    def quality_words(self) -> dict[str, str]:
+        """Sentences an assistant can act on, by EMG channel; empty without EMG."""
+        return self._emg.quality_words() if self._emg is not None else {}
+
+    def close(self) -> None:
+        """Free the face model."""
+        if self._camera is not None:
+            self._camera.close()
+
+
+def _fusion_settings(settings: PipelineSettings) -> FusionSettings:
+    if settings.me_threshold is None:
+        return FusionSettings()
+    return FusionSettings(micro=MicroSettings(me_threshold=settings.me_threshold))
+
+
+__all__ = ["SENSOR_KINDS", "CameraStep", "FaceEvent", "Pipeline", "PipelineSettings"]

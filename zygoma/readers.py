@@ -1,0 +1,125 @@
+"""Threads that read LSL streams: one watches for streams, one per stream reads it and hands its blocks on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from acquisition.clock import Clock
+from acquisition.inlet import Incident, LslInlet
+from acquisition.network import StreamWatcher
+from acquisition.stream import Block, DeviceLost, StreamSpec, ZygomaError
+
+READ_TIMEOUT_S = 0.1
+WATCH_INTERVAL_S = 0.25
+
+
+class StreamReaders:
+    """Reads every stream that `attach` accepts, from the moment it appears until `stop`.
+
+    Args:
+        attach: Called once per new stream, when its inlet is open and its full description known. Returns
+            what its blocks are handed to (called in the stream's own thread), or None to leave it alone.
+        on_incident: Told what was lost, refused or came back.
+        on_tick: Called about four times a second by the watching thread.
+        clock: The LSL clock.
+        wanted: Asked before an inlet is opened, with the short description that discovery gives.
+    """
+
+    def __init__(
+        self,
+        attach: Callable[[StreamSpec], Callable[[Block], None] | None],
+        *,
+        on_incident: Callable[[Incident], None],
+        clock: Clock,
+        wanted: Callable[[StreamSpec], bool] = lambda spec: True,
+        on_tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.inlets: dict[str, LslInlet] = {}
+        self._attach = attach
+        self._wanted = wanted
+        self._on_incident = on_incident
+        self._on_tick = on_tick
+        self._clock = clock
+        self._left_alone: set[str] = set()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._failure: BaseException | None = None
+
+    @property
+    def running(self) -> bool:
+        """False once `stop` was called or a thread failed."""
+        return not self._stop.is_set()
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._spawn(self._watch, "zygoma-watch")
+
+    def stop(self) -> None:
+        """End all threads and release the streams."""
+        self._stop.set()
+        for thread in list(self._threads):
+            thread.join()
+        for inlet in self.inlets.values():
+            inlet.close()
+
+    def raise_failure(self) -> None:
+        """Re-raise what ended a thread, if anything did."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def tell(self, kind: str, sentence: str) -> None:
+        """Report something that is not a loss of samples."""
+        self._on_incident(Incident(self._clock(), kind, 0, 0.0, sentence))
+
+    def _spawn(self, work: Callable[[], None], name: str) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:
+                # Kept for the main thread, which ends the run with it.
+                self._failure = error
+                self._stop.set()
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _watch(self) -> None:
+        with StreamWatcher() as watcher:
+            while self.running:
+                for spec in watcher.specs():
+                    if spec.source_id not in self.inlets and spec.source_id not in self._left_alone:
+                        self._consider(spec)
+                self._on_tick()
+                self._stop.wait(WATCH_INTERVAL_S)
+
+    def _consider(self, spec: StreamSpec) -> None:
+        handle = None
+        if self._wanted(spec):
+            inlet = LslInlet(spec, clock=self._clock)
+            try:
+                inlet.open()
+                handle = self._attach(inlet.spec)
+            except ZygomaError as error:
+                self.tell("refused", str(error))
+            if handle is None:
+                inlet.close()
+        if handle is None:
+            self._left_alone.add(spec.source_id)
+            return
+        self.inlets[spec.source_id] = inlet
+        self._spawn(lambda: self._read(inlet, handle), f"zygoma-{spec.kind}")
+
+    def _read(self, inlet: LslInlet, handle: Callable[[Block], None]) -> None:
+        while self.running:
+            try:
+                block = inlet.read(READ_TIMEOUT_S)
+            except DeviceLost as error:
+                self.tell("lost", str(error))
+                return
+            for incident in inlet.take_incidents():
+                self._on_incident(incident)
+            if len(block):
+                handle(block)

@@ -1,0 +1,292 @@
+"""What the commands do: live runs, demonstrations, recordings, replays and analyses with their output."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from acquisition import network
+from acquisition.clock import lsl_clock
+from acquisition.inlet import Incident
+from acquisition.recorder import Recorder
+from acquisition.session import new_run
+from acquisition.stream import DeviceNotFound, EndOfStream, Kind, Source
+from fusion.events import FaceEvent
+from zygoma.engine import Engine, EngineSettings
+from zygoma.options import console, errors, print_json
+from zygoma.pipeline import PipelineSettings
+from zygoma.terminal import LISTED_TYPES, view
+
+REDRAW_HZ = 10.0
+STREAM_WAIT_S = 5.0
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """Options of a live run.
+
+    Attributes:
+        seconds: 0 runs until Ctrl-C.
+        record: (subject, session, task), or None.
+    """
+
+    seconds: float = 0.0
+    record: tuple[str, str, str] | None = None
+    recordings: Path = Path("recordings")
+    headless: bool = False
+    json: bool = False
+    lan: bool = False
+    names: Mapping[Kind, str] = field(default_factory=dict)
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that a run ends in order; a second Ctrl-C ends it at once."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _recorder(options: LiveOptions) -> Iterator[Recorder | None]:
+    if options.record is None:
+        yield None
+        return
+    subject, session, task = options.record
+    paths = new_run(options.recordings, subject, session, task)
+    with Recorder(paths) as recorder:
+        yield recorder
+    if not options.json:
+        console.print(f"Recorded {paths.xdf}")
+
+
+def run_live(options: LiveOptions) -> None:
+    """The live engine with its view until it is stopped."""
+    network.configure(lan=options.lan)
+    with stop_signals() as stop:
+        _run_engine(options, stop)
+
+
+def run_demo(options: LiveOptions, *, seed: int, camera_rate_hz: float) -> None:
+    """The live engine beside the simulated person's device processes."""
+    from zygoma.demo import DeviceProcesses, simulated_devices
+    from zygoma.warmup import warm_up
+
+    network.configure(lan=False)
+    with stop_signals() as stop:
+        if not options.json:
+            console.print("Preparing the processors (the first time takes about a minute) ...")
+        warm_up()
+        commands, _ = simulated_devices(seed=seed, duration_s=options.seconds, camera_rate_hz=camera_rate_hz)
+        with DeviceProcesses(commands):
+            _run_engine(options, stop)
+
+
+def _run_engine(options: LiveOptions, stop: threading.Event) -> None:
+    from zygoma.warmup import warm_up
+
+    def on_event(event: FaceEvent) -> None:
+        if options.json:
+            print_json_text(event.to_json())
+        elif headless and event.trial_type in LISTED_TYPES:
+            console.print(f"{event.onset - engine.started_s:8.2f} s  {event.explanation}", highlight=False)
+
+    def on_incident(incident: Incident) -> None:
+        if options.json:
+            print(incident.sentence, file=sys.stderr, flush=True)
+        elif headless:
+            console.print(f"{incident.time_s - engine.started_s:8.2f} s  {incident.sentence}", style="yellow")
+
+    headless = options.headless or options.json or not console.is_terminal
+    warm_up()
+    settings = EngineSettings(pipeline=options.pipeline, names=options.names)
+    with _recorder(options) as recorder:
+        engine = Engine(settings, recorder=recorder, on_event=on_event, on_incident=on_incident)
+        with engine:
+            _watch(engine, options.seconds, stop, show=not headless)
+        if not options.json:
+            _print_closing(engine)
+
+
+def print_json_text(text: str) -> None:
+    """One JSON object that is text already, flushed."""
+    print(text, flush=True)
+
+
+def _watch(engine: Engine, seconds: float, stop: threading.Event, *, show: bool) -> None:
+    end_s = engine.started_s + seconds if seconds else float("inf")
+    waiting_told = False
+    screen = Live(console=console, screen=True, auto_refresh=False) if show else nullcontext()
+    with screen as live:
+        while engine.running and not stop.is_set() and lsl_clock() < end_s:
+            snapshot = engine.snapshot()
+            if live is not None:
+                live.update(view(snapshot, height=console.height), refresh=True)
+            elif (
+                not snapshot.streams
+                and not waiting_told
+                and snapshot.now_s - snapshot.started_s > STREAM_WAIT_S
+            ):
+                errors.print("No streams yet: start a device, or 'zygoma publish camera --simulate'.")
+                waiting_told = True
+            stop.wait(1.0 / REDRAW_HZ)
+
+
+def _print_closing(engine: Engine) -> None:
+    """What a run leaves on the terminal when its full-screen view is gone."""
+    snapshot = engine.snapshot()
+    console.print(view(snapshot, height=60), height=60) if console.is_terminal else None
+    counts = {kind: sum(event.trial_type == kind for event in snapshot.events) for kind in LISTED_TYPES}
+    latency = snapshot.latency
+    timing = (
+        ""
+        if latency is None
+        else f"; capture to valence p50 {latency.p50_ms:.1f} ms, p99 {latency.p99_ms:.1f} ms"
+    )
+    lost = sum(stream.health.lost for stream in snapshot.streams)
+    console.print(
+        f"{counts['micro_expression']} micro-expression and {counts['macro_expression']} macro-expression "
+        f"candidates{timing}; {snapshot.skipped} frames skipped, {lost} samples lost.",
+        highlight=False,
+    )
+
+
+def run_record(
+    labels: tuple[str, str, str],
+    *,
+    recordings: Path,
+    seconds: float,
+    require: list[str],
+    as_json: bool,
+    lan: bool,
+) -> None:
+    """Record every stream on the network, derived ones included, without processing any."""
+    from zygoma.record import StreamRecorder
+
+    network.configure(lan=lan)
+    with stop_signals() as stop, StreamRecorder(labels, recordings, require, stop=stop) as recording:
+        if not as_json:
+            console.print(f"Recording to {recording.paths.xdf}; Ctrl-C ends it.")
+        end_s = lsl_clock() + seconds if seconds else float("inf")
+        with Live(console=console, auto_refresh=False, transient=True) as screen:
+            while recording.running and not stop.is_set() and lsl_clock() < end_s:
+                if not as_json:
+                    screen.update(recording.view(), refresh=True)
+                stop.wait(0.5)
+    if as_json:
+        print_json(recording.summary())
+    else:
+        console.print(recording.closing_sentence(), highlight=False)
+
+
+def run_replay(session: Path, *, rate: float, loop: bool, lan: bool) -> None:
+    """Publish the recorded sensor streams of a session with their original relations in time."""
+    from acquisition.player import Player
+    from acquisition.recording import Recording
+    from zygoma.publish import publish
+
+    network.configure(lan=lan)
+    player = Player(Recording(session), rate=rate, loop=loop, clock=lsl_clock, sleep=time.sleep)
+    sources = list(player.sources())
+    if not sources:
+        raise DeviceNotFound(f"{session} holds no stream that can be replayed.")
+    with stop_signals() as stop:
+        threads = [
+            threading.Thread(
+                target=_publish_quietly, args=(publish, source, stop, console.print), daemon=True
+            )
+            for source in sources
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)
+
+
+def _publish_quietly(
+    publish: Callable[..., int], source: Source, stop: threading.Event, tell: Callable[[str], None]
+) -> None:
+    try:
+        publish(source, until=stop.is_set, on_notice=tell)
+    except EndOfStream:
+        return
+
+
+def run_analyze(
+    session: Path | None,
+    files: Mapping[str, Path | None],
+    *,
+    out: Path | None,
+    settings: PipelineSettings,
+    channels: Mapping[str, str],
+    thermal_scale: float | None,
+    thermal_rate_hz: float | None,
+    as_json: bool,
+) -> None:
+    """Analyse a session, or separate files that share one time base, with a progress bar."""
+    from zygoma.analyze import analyze, default_folder, session_inputs, source_inputs, with_recording
+    from zygoma.sources import file_source
+
+    given = {Kind[name.upper()]: path for name, path in files.items() if path is not None}
+    for path in [session, *given.values()]:
+        if path is not None and not path.exists():
+            raise DeviceNotFound(f"{path} does not exist: check the path.")
+    with ExitStack() as stack:
+        if session is not None:
+            inputs = session_inputs(session)
+            folder = out or default_folder(session)
+        else:
+            recordings = {kind: path for kind, path in given.items() if path.suffix.lower() == ".xdf"}
+            sources = {
+                kind: file_source(
+                    kind, path, paced=False, channels=channels, rate_hz=thermal_rate_hz, scale=thermal_scale
+                )
+                for kind, path in given.items()
+                if kind not in recordings
+            }
+            first = next(iter(given.values()))
+            inputs = source_inputs(sources, stack, first.stem)
+            for kind, path in recordings.items():
+                inputs = with_recording(inputs, kind, path)
+            folder = out or first.parent / "derivatives" / first.stem
+        total = inputs.duration_s if inputs.duration_s == inputs.duration_s else None
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+        with Progress(*columns, TimeRemainingColumn(), console=errors, disable=as_json) as progress:
+            task = progress.add_task(f"Analysing {inputs.label}", total=total)
+            summary = analyze(
+                inputs, folder, settings, on_time=lambda time_s: progress.update(task, completed=time_s)
+            )
+    if as_json:
+        print_json(summary.to_dict())
+        return
+    console.print(f"{summary.seconds:.1f} s analysed; results in {summary.folder}", highlight=False)
+    if summary.frames:
+        console.print(
+            f"Face found in {100 * summary.face_share:.1f} % of {summary.frames} frames", highlight=False
+        )
+    for event in sorted(summary.events, key=lambda event: event.onset):
+        if event.trial_type in LISTED_TYPES:
+            console.print(f"{event.onset - inputs.start_s:8.2f} s  {event.explanation}", highlight=False)
+    for label, words in summary.quality_words.items():
+        console.print(f"{label}: {words}", highlight=False)

@@ -1,0 +1,152 @@
+"""From what a person asks `publish` or `analyze` for to the source that gives it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from acquisition import network
+from acquisition.clock import lsl_clock
+from acquisition.stream import DeviceNotFound, InvalidSignal, Kind, Source
+from zygoma.options import console
+from zygoma.publish import publish
+
+DEMO_SCENARIO_S = 60.0
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """One device, as asked for on the command line."""
+
+    kind: str
+    device: str | None = None
+    simulate: bool = False
+    file: Path | None = None
+    rate_hz: float | None = None
+    channels: Mapping[str, str] = field(default_factory=dict)
+    board_options: Mapping[str, str] = field(default_factory=dict)
+    scenario: str = "demo"
+    seed: int = 0
+    start_s: float | None = None
+    duration_s: float = 0.0
+    loop: bool = False
+
+
+def build_source(request: SourceRequest) -> Source:
+    """The source for `request`, not yet opened.
+
+    Raises:
+        DeviceNotFound, InvalidSignal: In one sentence that says what to do.
+    """
+    if request.simulate:
+        return _simulated(request)
+    if request.file is not None:
+        if not request.file.exists():
+            raise DeviceNotFound(f"{request.file} does not exist: check the path given to --file.")
+        return file_source(
+            Kind.CAMERA if request.kind == "camera" else Kind.EMG if request.kind == "emg" else Kind.THERMAL,
+            request.file,
+            paced=True,
+            loop=request.loop,
+            channels=request.channels,
+            rate_hz=request.rate_hz,
+        )
+    return _hardware(request)
+
+
+def _simulated(request: SourceRequest) -> Source:
+    from hardware.simulated import Scenario
+    from zygoma.simulation import simulated_source
+
+    length_s = request.duration_s or DEMO_SCENARIO_S
+    scenario = getattr(Scenario, request.scenario)(seed=request.seed, duration_s=length_s)
+    start_s = request.start_s if request.start_s is not None else lsl_clock() + 0.5
+    return simulated_source(
+        request.kind,
+        scenario,
+        clock=lsl_clock,
+        sleep=time.sleep,
+        start_s=start_s,
+        rate_hz=request.rate_hz,
+        seed=request.seed,
+        loop=request.duration_s == 0.0 or request.loop,
+    )
+
+
+def _hardware(request: SourceRequest) -> Source:
+    if request.kind == "camera":
+        from hardware.webcam import Webcam
+
+        device = request.device or "0"
+        return Webcam(
+            int(device) if device.isdigit() else device, clock=lsl_clock, rate_hz=request.rate_hz or 30.0
+        )
+    if request.kind == "emg":
+        from hardware.brainflow_board import BrainFlowBoard
+
+        if request.device is None:
+            raise DeviceNotFound(
+                "Say which board with --device, e.g. CYTON_BOARD; 'zygoma devices' lists them."
+            )
+        return BrainFlowBoard(
+            request.device, clock=lsl_clock, channels=request.channels, parameters=request.board_options
+        )
+    from hardware.thermal_camera import ThermalCamera
+
+    return ThermalCamera(request.device, clock=lsl_clock)
+
+
+def file_source(
+    kind: Kind,
+    path: Path,
+    *,
+    paced: bool,
+    loop: bool = False,
+    channels: Mapping[str, str] | None = None,
+    rate_hz: float | None = None,
+    scale: float | None = None,
+) -> Source:
+    """A file that plays a device.
+
+    Args:
+        kind: Camera, EMG or Thermal.
+        path: The file.
+        paced: In real time on the LSL clock (to publish), else as fast as it is read, from time 0.
+        loop: Start again at its end.
+        channels: EMG column -> muscle and side.
+        rate_hz: Of a thermal or EMG file that carries no times.
+        scale: Kelvin per count of a thermal file.
+    """
+    if kind is Kind.CAMERA:
+        from hardware.video_file import VideoFile
+
+        return VideoFile(path, encode=paced, paced=paced, loop=loop, clock=lsl_clock, sleep=time.sleep)
+    if kind is Kind.EMG:
+        if path.suffix.lower() == ".xdf":
+            raise InvalidSignal(
+                f"{path.name} is a recording: use 'zygoma replay {path}' or 'zygoma analyze {path}'."
+            )
+        from hardware.emg_file import EmgFile
+
+        return EmgFile(
+            path, channels=channels or {}, paced=paced, loop=loop, clock=lsl_clock, sleep=time.sleep
+        )
+    from hardware.thermal_file import ThermalFile
+
+    return ThermalFile(
+        path, scale=scale, rate_hz=rate_hz, paced=paced, loop=loop, clock=lsl_clock, sleep=time.sleep
+    )
+
+
+def publish_until_stopped(source: Source, *, name: str | None, quiet: bool, lan: bool) -> None:
+    """Publish `source` until it ends, or until Ctrl-C or SIGTERM asks to stop."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    network.configure(lan=lan)
+    notices = (lambda sentence: None) if quiet else console.print
+    publish(source, until=stop.is_set, on_notice=notices, name=name)
