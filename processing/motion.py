@@ -51,7 +51,8 @@ class MotionSettings:
     Attributes:
         keyframe_s: Age at which the templates are renewed.
         keyframe_min_s: Age before which they are not, however much the head turned.
-        keyframe_rotation_rad, keyframe_scale: Roll or size change that renews them early.
+        keyframe_rotation_rad, keyframe_scale, keyframe_residual_px: Roll, size change or misfit of the rigid
+            model that renews them early.
         blur_px: Gaussian smoothing of the grey levels, sigma.
         max_iod_px: Above this inter-ocular distance the picture is shrunk by a whole factor.
         lowest_correlation: A window that resembles its template less is not believed.
@@ -64,11 +65,12 @@ class MotionSettings:
     keyframe_min_s: float = 0.2
     keyframe_rotation_rad: float = 0.03
     keyframe_scale: float = 0.03
-    blur_px: float = 0.9
+    keyframe_residual_px: float = 0.25
+    blur_px: float = 0.75
     max_iod_px: float = 130.0
     lowest_correlation: float = 0.5
     max_nonrigid_px: float = 9.0
-    turn_ridge_px2: float = 2000.0
+    turn_ridge_px2: float = 500.0
     max_gap_s: float = 0.5
 
 
@@ -158,7 +160,7 @@ class RegionMotion:
         else:
             residual = self._track(image, origin)
         self._fill(row, points, image, residual, time_s)
-        if self._needs_keyframe(time_s):
+        if self._needs_keyframe(time_s, residual):
             self._bank()
             self._set_keyframe(image, origin, points, time_s)
         return row
@@ -280,14 +282,15 @@ class RegionMotion:
         shift = np.stack((tx + s * x - r * y + a * z, ty + r * x + s * y + b * z), axis=1)
         return np.asarray(shift / self._to_reference)
 
-    def _needs_keyframe(self, time_s: float) -> bool:
+    def _needs_keyframe(self, time_s: float, residual: float) -> bool:
         settings = self.settings
         age = time_s - self._key_s
         if age >= settings.keyframe_s:
             return True
         turned = abs(self._pose[3]) > settings.keyframe_rotation_rad
+        misfit = residual > settings.keyframe_residual_px
         grown = abs(self._pose[2]) > settings.keyframe_scale
-        return age >= settings.keyframe_min_s and bool(turned or grown)
+        return age >= settings.keyframe_min_s and bool(turned or grown or misfit)
 
     def _bank(self) -> None:
         """Carry what was measured against the old keyframe over to the new one."""

@@ -309,13 +309,16 @@ def fit_rigid(
         for i in range(6):
             pose[i] = right[i]
         square = 0.0
+        mass = 1e-9
         for i in range(count):
             x, y, z = points[i, 0], points[i, 1], points[i, 2]
             u = displacement[i, 0] - (pose[0] + pose[2] * x - pose[3] * y + pose[4] * z)
             v = displacement[i, 1] - (pose[1] + pose[3] * x + pose[2] * y + pose[5] * z)
             sizes[i] = np.sqrt(u * u + v * v)
-            square += weights[i] * sizes[i] * sizes[i]
-        residual = np.sqrt(square / total)
+            # Squared weights: what a moving reference does is not the head's misfit.
+            square += weights[i] * weights[i] * sizes[i] * sizes[i]
+            mass += weights[i] * weights[i]
+        residual = np.sqrt(square / mass)
         scale = 1.5 * _median(sizes, trust) + scale_floor_px
         for i in range(count):
             ratio = sizes[i] / scale

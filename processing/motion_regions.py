@@ -42,17 +42,17 @@ def _pair(
 
 
 EXPRESSIVE: tuple[Region, ...] = (
-    *_pair("inner_brow", (107, 66), (336, 296), (14, 11)),
+    *_pair("inner_brow", (107, 66), (336, 296), (15, 12)),
     *_pair("outer_brow", (63, 70), (293, 300), (14, 11)),
     *_pair("upper_lid", (159,), (386,), (13, 8)),
     *_pair("lower_lid", (145,), (374,), (13, 7)),
-    *_pair("cheek", (117, 118), (346, 347), (16, 11)),
+    *_pair("cheek", (117, 118), (346, 347), (21, 14)),
     *_pair("nose_wing", (129, 102), (358, 331), (11, 12)),
-    *_pair("upper_lip", (39, 165), (269, 391), (12, 10)),
+    *_pair("upper_lip", (39, 165), (269, 391), (14, 11)),
     *_pair("lip_corner", (61,), (291,), (13, 13)),
-    Region("glabella", (9, 8), 12, 12),
+    Region("glabella", (9, 8), 14, 15),
     Region("lower_lip", (17,), 15, 10),
-    Region("chin", (199,), 18, 13),
+    Region("chin", (199,), 22, 15),
 )
 """Regions that facial muscles move, in the order of their channels."""
 
