@@ -1,0 +1,382 @@
+"""Macro-expressions and blinks from the rows of action units.
+
+Each AU is followed by itself with hysteresis; what is active together is one expression. So a frown inside a
+smile is a second expression that the smile masks, not a different smile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from acquisition.stream import StreamSpec
+from fusion.atlas import load_atlas, main_branch_of, muscles_of
+from fusion.events import FaceEvent
+from fusion.rules import code
+from processing.findings import Side
+
+MACRO_MINIMUM_S = 0.5
+"""Longer than this is a macro-expression (the paper's introduction; Yan et al., 2013)."""
+
+EXPRESSIVE_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 22, 23, 24, 28)
+"""AUs that can be an expression by themselves."""
+
+MOUTH_UNITS = (16, 25, 26, 27)
+"""AUs that speech moves all the time: they join an expression, but do not make one."""
+
+
+@dataclass(frozen=True)
+class MacroSettings:
+    """Hysteresis of one AU's activity, in intensity relative to the neutral face.
+
+    Attributes:
+        on, off: Activity begins above `on` and ends below `off`.
+        edge: Onset and offset are dated to where the intensity leaves or comes below this.
+        gap_s: A dip shorter than this does not end an activity.
+        together: AUs whose activities have an intersection over union of at least this are one expression.
+    """
+
+    on: float = 0.25
+    off: float = 0.12
+    edge: float = 0.06
+    gap_s: float = 0.15
+    together: float = 0.35
+
+
+@dataclass
+class Activity:
+    """One AU's stretch of activity; `closed` once it is over. Times in seconds.
+
+    Attributes:
+        number: Running number, which an expression's id is made of.
+        offset_s: Last moment seen so far, or the end.
+        referenced: A micro-expression already names it as its mask.
+        name: Id of the finished expression that it belongs to.
+    """
+
+    number: int
+    unit: int
+    onset_s: float
+    apex_s: float
+    offset_s: float
+    peak: float
+    area: float = 0.0
+    left: float = 0.0
+    right: float = 0.0
+    below_since_s: float = math.nan
+    closed: bool = False
+    referenced: bool = False
+    name: str = ""
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from onset to the end, or so far."""
+        return self.offset_s - self.onset_s
+
+    @property
+    def id(self) -> str:
+        """The id of its expression, or the one that the expression will take."""
+        return self.name or f"macro-{self.number}"
+
+    def overlap(self, other: Activity) -> float:
+        """Intersection over union of two activities in time."""
+        inside = min(self.offset_s, other.offset_s) - max(self.onset_s, other.onset_s)
+        union = max(self.offset_s, other.offset_s) - min(self.onset_s, other.onset_s)
+        return max(0.0, inside) / union if union > 0.0 else 0.0
+
+
+@dataclass(frozen=True)
+class _Columns:
+    unit: int
+    both: int
+    left: int
+    right: int
+
+
+@dataclass
+class _Level:
+    """Last moment at which an AU was still neutral."""
+
+    quiet_s: float = math.nan
+    activity: Activity | None = field(default=None)
+
+
+class MacroExpressions:
+    """Finds macro-expressions in rows that arrive in order of time.
+
+    Args:
+        spec: The ActionUnits stream.
+        settings: Thresholds.
+    """
+
+    def __init__(self, spec: StreamSpec, settings: MacroSettings | None = None) -> None:
+        self.settings = settings or MacroSettings()
+        labels = {label: column for column, label in enumerate(spec.labels)}
+        self._columns = tuple(
+            _Columns(
+                unit,
+                labels[f"AU{unit}"],
+                labels.get(f"AU{unit}_left", -1),
+                labels.get(f"AU{unit}_right", -1),
+            )
+            for unit in EXPRESSIVE_UNITS + MOUTH_UNITS
+            if f"AU{unit}" in labels
+        )
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past; ids go on counting."""
+        self._number = getattr(self, "_number", 0)
+        self._levels = [_Level() for _ in self._columns]
+        self._open: list[Activity] = []
+        self._closed: list[Activity] = []
+        self._recent: list[Activity] = []
+        self._time_s = math.nan
+
+    def step(self, time_s: float, row: Sequence[float] | None) -> list[FaceEvent]:
+        """Take the row at `time_s` (None without a face) and return the expressions that are over."""
+        on, off, edge, gap_s = self.settings.on, self.settings.off, self.settings.edge, self.settings.gap_s
+        dt = min(time_s - self._time_s, 0.2) if time_s > self._time_s else 0.0
+        self._time_s = time_s
+        ended = False
+        for columns, level in zip(self._columns, self._levels, strict=True):
+            value = row[columns.both] if row is not None else 0.0
+            activity = level.activity
+            if activity is None:
+                if not value > edge:  # also NaN
+                    level.quiet_s = time_s
+                elif value > on:
+                    start = level.quiet_s if time_s - level.quiet_s < 1.0 else time_s
+                    self._number += 1
+                    activity = Activity(self._number, columns.unit, start, time_s, time_s, value)
+                    level.activity = activity
+                    self._open.append(activity)
+                continue
+            if value > activity.peak:
+                activity.peak, activity.apex_s = value, time_s
+            if value > edge and math.isnan(activity.below_since_s):
+                activity.offset_s = time_s
+            if value > off:
+                activity.offset_s = time_s
+                activity.below_since_s = math.nan
+                activity.area += value * dt
+                if columns.left >= 0 and columns.right >= 0 and row is not None:
+                    activity.left += max(0.0, row[columns.left]) * dt
+                    activity.right += max(0.0, row[columns.right]) * dt
+                continue
+            if math.isnan(activity.below_since_s):
+                activity.below_since_s = time_s
+            if value > edge and time_s - activity.below_since_s < 2.0 * gap_s:
+                activity.offset_s = time_s
+            if time_s - activity.below_since_s >= gap_s:
+                activity.closed = ended = True
+                level.activity, level.quiet_s = None, time_s
+        if ended:
+            self._closed += [activity for activity in self._open if activity.closed]
+            self._open = [activity for activity in self._open if not activity.closed]
+        return self._finished(time_s) if self._closed else []
+
+    def flush(self) -> list[FaceEvent]:
+        """End of the recording: everything open ends now."""
+        for activity in self._open:
+            activity.closed = True
+        self._closed += self._open
+        self._open = []
+        for level in self._levels:
+            level.activity = None
+        return self._finished(math.inf)
+
+    def activities(self) -> list[Activity]:
+        """Activities that are open, or were within the last seconds."""
+        return self._open + self._closed + self._recent
+
+    def _finished(self, time_s: float) -> list[FaceEvent]:
+        events = []
+        while self._closed:
+            seed = max(
+                self._closed, key=lambda each: (each.unit in EXPRESSIVE_UNITS, each.area, -each.number)
+            )
+            if time_s - seed.offset_s < 0.3 or any(
+                self._with_end(other, time_s).overlap(seed) >= self.settings.together for other in self._open
+            ):
+                break
+            members = [
+                other
+                for other in self._closed
+                if other is seed or other.overlap(seed) >= self.settings.together
+            ]
+            self._closed = [activity for activity in self._closed if activity not in members]
+            if any(each.duration_s > MACRO_MINIMUM_S and each.unit in EXPRESSIVE_UNITS for each in members):
+                event = self._event(seed, members)
+                for member in members:
+                    member.name = event.id
+                events.append(event)
+                self._recent = [
+                    each for each in self._recent if each.offset_s > seed.offset_s - 4.0
+                ] + members
+        return events
+
+    @staticmethod
+    def _with_end(activity: Activity, time_s: float) -> Activity:
+        end = time_s if math.isfinite(time_s) else activity.offset_s
+        return Activity(0, activity.unit, activity.onset_s, end, end, activity.peak)
+
+    def _event(self, seed: Activity, members: list[Activity]) -> FaceEvent:
+        named = [each for each in members if each.referenced] or [min(members, key=lambda each: each.number)]
+        peaks = salient({each.unit: each.peak for each in members})
+        members = [each for each in members if each.unit in peaks]
+        left, right = sum(each.left for each in members), sum(each.right for each in members)
+        asymmetry = (left - right) / (left + right) if left + right > 0.0 else 0.0
+        side: Side = "both" if abs(asymmetry) < 0.6 else ("left" if asymmetry > 0 else "right")
+        onset = min(each.onset_s for each in members)
+        offset = max(each.offset_s for each in members)
+        coding = code(peaks)
+        level = seed.area / max(seed.duration_s, 1e-3)
+        logit = 10.0 * (level - self.settings.off) + 2.0 * (seed.duration_s - MACRO_MINIMUM_S)
+        ordered = sorted(peaks, key=lambda unit: -peaks[unit])
+        return FaceEvent(
+            onset=onset,
+            duration=offset - onset,
+            trial_type="macro_expression",
+            apex=seed.apex_s,
+            action_units=coding.action_units,
+            side=side,
+            asymmetry=asymmetry,
+            category=coding.category,
+            emotions=coding.emotions,
+            muscles=main_muscles(ordered),
+            nerve_branches=main_branches(ordered),
+            confidence=1.0 / (1.0 + math.exp(-min(logit, 30.0))),
+            evidence_camera=logit,
+            masked_by=self._mask_of(seed, onset, offset),
+            id=named[0].id,
+            explanation=explain_macro(ordered, side, offset - onset, coding.category),
+        )
+
+    def _mask_of(self, seed: Activity, onset: float, offset: float) -> str | None:
+        for other in self._open + self._closed:
+            if other.area > seed.area and other.onset_s <= onset and other.offset_s >= offset:
+                other.referenced = True
+                return other.id
+        return None
+
+
+def salient(peaks: Mapping[int, float], share: float = 0.3) -> dict[int, float]:
+    """The AUs that count: within a share of the strongest, without the echoes of a smile.
+
+    A hearty smile lifts the lower lid (AU7), the upper lip (AU10) and the dimple (AU14) as well; they count
+    beside AU12 only when they are stronger than it.
+    """
+    strongest = max(peaks.values())
+    kept = {unit: peak for unit, peak in peaks.items() if peak >= share * strongest}
+    if 12 in kept:
+        kept = {unit: peak for unit, peak in kept.items() if unit not in (7, 10, 14) or peak > kept[12]}
+    return kept
+
+
+def main_muscles(units: Sequence[int]) -> tuple[str, ...]:
+    """All muscles of these AUs, main ones first, each once."""
+    mains = [muscles_of(unit)[:1] for unit in units]
+    rest = [muscles_of(unit)[1:] for unit in units]
+    return tuple(dict.fromkeys(name for names in mains + rest for name in names))
+
+
+def main_branches(units: Sequence[int]) -> tuple[str, ...]:
+    """Branches of cranial nerve VII that drive these AUs' muscles, main ones first, each once."""
+    atlas = load_atlas()
+    mains = [main_branch_of(unit) for unit in units if muscles_of(unit)]
+    rest = [name for muscle in main_muscles(units) for name in atlas.muscles[muscle].branches]
+    return tuple(dict.fromkeys(name for name in mains + rest if atlas.branches[name].nerve == "CN VII"))
+
+
+def explain_macro(units: Sequence[int], side: Side, duration_s: float, category: str) -> str:
+    """One sentence on a macro-expression."""
+    named = [
+        f"{muscles_of(unit)[0]} ({main_branch_of(unit)} branch, AU{unit})"
+        for unit in units
+        if muscles_of(unit)
+    ]
+    where = "both sides' " if side == "both" else f"{side} "
+    return f"{where}{join_words(named)} contracted for {duration_s:.1f} s: {category}"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+class Blinks:
+    """Finds blinks in the eyelids' closure (``blink_left``, ``blink_right``, 0-1).
+
+    A closure of more than `longest_s` is not a blink (AU43, eyes closed) and makes no event, but it does veto
+    like one.
+    """
+
+    def __init__(self, spec: StreamSpec, on: float = 0.5, off: float = 0.3, longest_s: float = 0.6) -> None:
+        labels = spec.labels
+        self._left = labels.index("blink_left") if "blink_left" in labels else -1
+        self._right = labels.index("blink_right") if "blink_right" in labels else -1
+        self._on, self._off, self._longest_s = on, off, longest_s
+        self._number = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past; ids go on counting."""
+        self._quiet_s = math.nan
+        self._onset_s = math.nan
+        self._apex_s = math.nan
+        self._peak = self._peak_left = self._peak_right = 0.0
+        self.recent: list[tuple[float, float]] = []
+
+    def step(self, time_s: float, row: Sequence[float] | None) -> FaceEvent | None:
+        """Take the row at `time_s` and return the blink that ended with it, if one did."""
+        left = row[self._left] if row is not None and self._left >= 0 else 0.0
+        right = row[self._right] if row is not None and self._right >= 0 else 0.0
+        left, right = (left if left > 0.0 else 0.0), (right if right > 0.0 else 0.0)
+        closure = max(left, right)
+        if math.isnan(self._onset_s):
+            if closure <= self._on:
+                if closure < self._off or math.isnan(self._quiet_s):
+                    self._quiet_s = time_s
+                return None
+            self._onset_s = self._quiet_s if time_s - self._quiet_s < 0.2 else time_s
+            self._peak = self._peak_left = self._peak_right = 0.0
+        if closure > self._peak:
+            self._peak, self._apex_s = closure, time_s
+        self._peak_left, self._peak_right = max(left, self._peak_left), max(right, self._peak_right)
+        if closure >= self._off:
+            return None
+        return self._close(time_s)
+
+    def _close(self, time_s: float) -> FaceEvent | None:
+        onset, self._onset_s, self._quiet_s = self._onset_s, math.nan, time_s
+        self.recent = [span for span in self.recent if span[1] > time_s - 5.0] + [(onset, time_s)]
+        if time_s - onset > self._longest_s:
+            return None
+        self._number += 1
+        total = self._peak_left + self._peak_right
+        asymmetry = (self._peak_left - self._peak_right) / total if total > 0.0 else 0.0
+        side: Side = "both" if abs(asymmetry) < 0.5 else ("left" if asymmetry > 0 else "right")
+        return FaceEvent(
+            onset=onset,
+            duration=time_s - onset,
+            trial_type="blink",
+            apex=self._apex_s,
+            action_units=(45,),
+            side=side,
+            asymmetry=asymmetry,
+            muscles=muscles_of(45),
+            nerve_branches=main_branches([45]),
+            confidence=min(1.0, self._peak),
+            id=f"blink-{self._number}",
+            explanation=f"eyelids closed and opened within {1000 * (time_s - onset):.0f} ms: a blink",
+        )
+
+    def overlaps(self, start_s: float, end_s: float) -> bool:
+        """Whether an eyelid was closing, closed or opening between two moments of the last 5 s."""
+        if not math.isnan(self._onset_s) and self._onset_s < end_s:
+            return True
+        return any(onset < end_s and offset > start_s for onset, offset in self.recent)
