@@ -6,10 +6,12 @@ and the file is forced to disk at least once a second. See https://github.com/sc
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -65,6 +67,9 @@ class XdfWriter:
         self._lock = threading.RLock()
         self._streams: dict[int, _Stream] = {}
         self._file = path.open("xb", buffering=0)
+        with suppress(OSError):  # a file system without locks
+            # Tells `zygoma repair` that the file is not dead; the lock dies with this process.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._size = 0
         self._closed = False
         now_s = clock()

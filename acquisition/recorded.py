@@ -1,0 +1,227 @@
+"""The streams of a recording, one class per way of storing: numbers, texts, JPEGs in XDF, frames in Matroska.
+
+Each knows the stamp and the running number of every sample and gives samples back by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.gaps import SampleNumbers
+from acquisition.lsl_metadata import THERMAL_COUNTER_MODULUS, Announced
+from acquisition.matroska import FrameReader, is_finished
+from acquisition.stream import FRAME_KINDS, InvalidSignal, Kind, Samples, SampleType, StreamSpec
+from acquisition.xdf_header import FrameIndex
+from acquisition.xdf_reader import XdfFile, XdfStream
+
+SAME_CLOCK_S = 0.5e-3
+"""Clock offsets that stay below this are the error of measuring them: the stamps share one clock."""
+
+Span = tuple[int, int]
+
+
+class RecordedStream(Protocol):
+    """A stream as it lies on disk.
+
+    Attributes:
+        spec: What it was.
+        timestamps: Seconds [n].
+        numbers: Running number [n] of each sample, lost samples counted.
+    """
+
+    spec: StreamSpec
+    timestamps: NDArray[np.float64]
+    numbers: NDArray[np.int64]
+
+    def read(self, spans: Iterable[Span]) -> Iterator[Samples]:
+        """The samples of each span (start, stop) of positions; spans come in ascending order."""
+        ...
+
+
+class RecordedSamples:
+    """Numbers, texts or JPEGs that are in the XDF itself.
+
+    Args:
+        xdf, stream: Where they are.
+        announced: What the header says they are.
+        started: ``{stamp: number}`` of the samples where numbering jumps, as zygoma's recorder noted them;
+            None for recordings of other programs, whose gaps are seen from counter and stamps.
+    """
+
+    def __init__(
+        self, xdf: XdfFile, stream: XdfStream, announced: Announced, started: dict[float, int] | None
+    ) -> None:
+        self._xdf, self._stream, self._wire = xdf, stream, announced.wire
+        self.spec = announced.spec
+        self._rows: NDArray[np.intp] | None = None  # which rows of the stream are used; None is all
+        stamps = on_this_clock(stream.timestamps, stream.offsets)
+        damaged = any(not damage.at_end for damage in xdf.damage)
+        if started is not None and not damaged:
+            self.timestamps, self.numbers = stamps, _numbers_as_noted(stamps, started)
+            return
+        if self.spec.kind in (Kind.MARKERS, Kind.FACE_EVENTS):
+            # Two markers at one instant are both meant: none is left out, whatever its stamp.
+            self.timestamps, self.numbers = stamps, np.arange(len(stamps), dtype=np.int64)
+            return
+        counter = self._counter()
+        variable = self.spec.kind in FRAME_KINDS
+        modulus = THERMAL_COUNTER_MODULUS if self.spec.kind is Kind.THERMAL and counter is not None else None
+        numbering = SampleNumbers(self.spec.rate_hz, counter_modulus=modulus, variable_rate=variable).number(
+            stamps, counter
+        )
+        self._rows = numbering.kept
+        self.timestamps = stamps if numbering.kept is None else stamps[numbering.kept]
+        self.numbers = np.empty(len(self.timestamps), np.int64)
+        for run in numbering.runs:
+            self.numbers[run.start : run.stop] = run.first + np.arange(run.stop - run.start)
+
+    def read(self, spans: Iterable[Span]) -> Iterator[Samples]:
+        for start, stop in spans:
+            yield self._samples(start, stop)
+
+    def _samples(self, start: int, stop: int) -> Samples:
+        if self._rows is None or start == stop:
+            return self._convert(self._raw(start, stop))
+        rows = self._rows[start:stop]
+        raw = self._raw(int(rows[0]), int(rows[-1]) + 1)
+        picked = rows - rows[0]
+        return self._convert(raw[picked] if isinstance(raw, np.ndarray) else [raw[k] for k in picked])
+
+    def _raw(self, start: int, stop: int) -> NDArray[Any] | list[tuple[bytes, ...]]:
+        if self._stream.is_string:
+            return self._xdf.strings(self._stream, start, stop)
+        return self._xdf.numbers(self._stream, start, stop)
+
+    def _convert(self, raw: NDArray[Any] | list[tuple[bytes, ...]]) -> Samples:
+        if isinstance(raw, np.ndarray):
+            if self.spec.dtype is not SampleType.STRING:
+                return self._wire.convert(raw, self.spec.dtype)
+            return tuple("\t".join(f"{value:.15g}" for value in row) for row in raw.tolist())
+        if self.spec.kind is Kind.CAMERA:
+            return tuple(row[self._wire.jpeg] for row in raw)
+        return tuple("\t".join(value.decode("utf-8", "replace") for value in row) for row in raw)
+
+    def _counter(self) -> NDArray[np.int64] | None:
+        column = self._wire.counter
+        if column < 0:
+            return None
+        if not self._stream.is_string:
+            parts = [
+                self._xdf.numbers(self._stream, k, k + 256)[:, column]
+                for k in range(0, len(self._stream), 256)
+            ]
+            return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
+        try:
+            rows = range(len(self._stream))
+            return np.array(
+                [int(self._xdf.strings(self._stream, k, k + 1)[0][column]) for k in rows], dtype=np.int64
+            )
+        except ValueError:
+            return None
+
+
+class RecordedFrames:
+    """Frames in Matroska, with their index in the XDF.
+
+    Raises:
+        InvalidSignal: The index is not one.
+        FileNotFoundError: The Matroska file is not beside the XDF.
+    """
+
+    def __init__(self, xdf: XdfFile, stream: XdfStream, index: FrameIndex) -> None:
+        if stream.channel_count != len(index.labels):
+            raise InvalidSignal(f"the index {stream.name} has {stream.channel_count} columns")
+        assert index.spec.frame is not None
+        self.spec = index.spec
+        self.path = xdf.path.parent / Path(index.file_name).name
+        if not self.path.exists():
+            raise FileNotFoundError(f"{self.path} is missing: put it beside {xdf.path.name}")
+        rows = xdf.numbers(stream)
+        stamps = stream.timestamps
+        self._reader = FrameReader(self.path, index.spec.frame)
+        if len(rows) and not self._ends_with(float(rows[-1, 1])):
+            # What a killed recorder left, repaired or not: only frames that are in both files count.
+            there = np.isin(_milliseconds(rows[:, 1]), _milliseconds(self._reader.media_times_s()))
+            rows, stamps = rows[there], stamps[there]
+        self.timestamps = stamps
+        self.numbers = rows[:, 0].astype(np.int64)
+        self._media_ms = _milliseconds(rows[:, 1])
+        self._extra = rows[:, 2:].astype(np.int16)
+
+    def _ends_with(self, media_s: float) -> bool:
+        """Whether the file is finished and reaches the last frame of its index."""
+        if not is_finished(self.path):
+            return False
+        found = next(self._reader.frames(media_s), None)
+        return found is not None and round(found[0] * 1000) == round(media_s * 1000)
+
+    def read(self, spans: Iterable[Span]) -> Iterator[Samples]:
+        frames: Iterator[tuple[float, Any]] | None = None
+        for start, stop in spans:
+            if frames is None and start < stop:
+                frames = self._reader.frames(float(self._media_ms[start]) / 1000)
+            pictures = [self._next(frames, k) for k in range(start, stop)]
+            if not self.spec.pixel_count:
+                yield tuple(pictures)
+                continue
+            block = np.empty((stop - start, self.spec.channel_count), np.int16)
+            for k, picture in enumerate(pictures):
+                block[k, : self.spec.pixel_count] = picture.reshape(-1)
+            block[:, self.spec.pixel_count :] = self._extra[start:stop]
+            yield block
+
+    def _next(self, frames: Iterator[tuple[float, Any]] | None, position: int) -> Any:
+        wanted = int(self._media_ms[position])
+        for media_s, picture in frames or ():
+            media_ms = round(media_s * 1000)
+            if media_ms == wanted:
+                return picture
+            if media_ms > wanted:
+                break
+        raise InvalidSignal(
+            f"{self.path.name} lacks the frame at {wanted / 1000:.3f} s: run 'zygoma repair' on the recording"
+        )
+
+
+def on_this_clock(stamps: NDArray[np.float64], offsets: list[tuple[float, float]]) -> NDArray[np.float64]:
+    """Stamps brought to the recording machine's clock by a line through the measured offsets.
+
+    Stamps that share that clock are left as they are, to the bit.
+    """
+    if not offsets or not len(stamps):
+        return stamps
+    times, values = np.array(offsets).T
+    usable = np.isfinite(times) & np.isfinite(values)
+    times, values = times[usable], values[usable]
+    if not len(values) or np.max(np.abs(values)) < SAME_CLOCK_S:
+        return stamps
+    middle_s, middle = float(np.median(times)), float(np.median(values))
+    if len(values) < 3:
+        return stamps + middle
+    # Round trips only ever delay, so a few offsets are far off: drop them and fit again.
+    keep = np.ones(len(values), bool)
+    slope = level = 0.0
+    for _ in range(3):
+        slope, level = np.polyfit(times[keep] - middle_s, values[keep] - middle, 1)
+        error = np.abs(values - middle - level - slope * (times - middle_s))
+        keep = error <= 3 * max(float(np.median(error)), 1e-6)
+        if np.count_nonzero(keep) < 3:
+            return stamps + middle
+    return stamps + (middle + level + slope * (stamps - middle_s))
+
+
+def _numbers_as_noted(stamps: NDArray[np.float64], started: dict[float, int]) -> NDArray[np.int64]:
+    numbers = np.arange(len(stamps), dtype=np.int64)
+    for stamp_s, number in sorted(started.items()):
+        for row in np.flatnonzero(stamps == stamp_s)[:1]:
+            numbers[row:] += number - numbers[row]
+    return numbers
+
+
+def _milliseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.rint(seconds * 1000).astype(np.int64)
