@@ -237,7 +237,7 @@ class SampleNumbers:
         suspects = np.flatnonzero(intervals > 1.5 * min(period_s, 1.0 / self._rate_hz)) + 1
         for position in suspects[suspects >= seen].tolist():
             if self._variable:
-                self._tail = line[max(begin, position - _WINDOW) : position]
+                self._tail = line[max(0, position - _WINDOW) : position]
                 period_s = self.period_s
                 excess_s = float(intervals[position - 1]) - period_s
             else:

@@ -261,8 +261,7 @@ class LslInlet(OpenedSource):
         if not len(stamps):
             return
         now_s = self._clock()
-        away_s = now_s - self._arrival_s
-        restarted = (self._silent or away_s > 0.4) and self._received > 0 and self._has_new_uid()
+        restarted = self._has_restarted(now_s - self._arrival_s)
         self._accept(values, self._on_this_clock(stamps, now_s), now_s, restarted)
 
     def _accept(self, values: Any, stamps: NDArray[np.float64], now_s: float, restarted: bool) -> None:
@@ -326,14 +325,22 @@ class LslInlet(OpenedSource):
             self._offset_asked_s = now_s
         return stamps + self._offset_s
 
-    def _has_new_uid(self) -> bool:
-        try:
-            uid = str(self._inlet.info(0.3).uid())
-        except (pylsl.util.TimeoutError, pylsl.util.LostError):
+    def _has_restarted(self, away_s: float) -> bool:
+        """Whether the source is a new one since samples stopped coming.
+
+        liblsl reconnects without a word and goes on showing the old description, so the network is asked;
+        that takes a tenth of a second and is done only after a pause that a restart would have made.
+        """
+        if not self._steady or not self._received:
             return False
-        changed = uid != self._uid
-        self._uid = uid
-        return changed
+        period_s = self._numbers.period_s
+        if not self._silent and away_s < 0.5 + (5 * period_s if period_s > 0 else 0.0):
+            return False
+        infos = network.find_infos(self._spec.kind, self._spec.name, self._spec.source_id or None, 1, 0.5)
+        if not infos or infos[0].uid() == self._uid:
+            return False
+        self._uid = infos[0].uid()
+        return True
 
     # ------------------------------------------------------------------------------------ accounts
 

@@ -27,7 +27,8 @@ _INFO_TIMEOUT_S = 1.0
 _configuration: tuple[bool, str] | None = None
 _used = False
 
-# Loopback answers within a millisecond, so discovery need not wait half a second for stragglers. The port
+# Loopback answers within a millisecond, so discovery need not wait half a second for stragglers; the longest
+# waits are cut as well, because a search that ends just as liblsl asks again lingers that long. The port
 # range is widened because a 33rd stream on a machine falls outside liblsl's 32 ports and is never found.
 # Small reserves: liblsl sets them aside at once, and a VGA thermal frame is 600 kB.
 _LOOPBACK = """\
@@ -44,7 +45,9 @@ Interfaces = {{127.0.0.1}}
 SessionID = {session}
 [tuning]
 MulticastMinRTT = 0.1
+MulticastMaxRTT = 0.6
 UnicastMinRTT = 0.1
+UnicastMaxRTT = 0.6
 OutletBufferReserveSamples = 8
 InletBufferReserveSamples = 8
 """

@@ -208,8 +208,8 @@ class Webcam(OpenedSource):
             picture = self._first_picture()
             if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
                 raise DeviceLost(
-                    f"Camera {self._device} gives {picture.dtype} pictures of shape {picture.shape}, not colour "
-                    "pictures; choose another camera with --device."
+                    f"Camera {self._device} gives {picture.dtype} pictures of shape {picture.shape}, "
+                    "not colour pictures; choose another camera with --device."
                 )
         decoded = cv2.imdecode(picture.reshape(-1), cv2.IMREAD_COLOR) if self._native else picture
         if decoded is None:
