@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from acquisition.stream import Channel
 from processing.landmarks import BLENDSHAPES, FaceObservation
-from processing.muscle_model import ACTIVATIONS, InverseModel, build_inverse, invert
+from processing.muscle_model import (
+    ACTIVATIONS,
+    INNER_LOWER_LIP,
+    INNER_UPPER_LIP,
+    InverseModel,
+    build_inverse,
+    invert,
+)
 from processing.neutral import Neutral, NeutralEstimator
 from processing.pose import STABLE_POINTS, align_to_neutral, head_pose, to_face_coordinates
 
@@ -45,7 +52,7 @@ ACTION_UNITS: tuple[int, ...] = (
     43,
     45,
 )
-TWO_SIDED: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 20, 43, 45)
+TWO_SIDED: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 43, 45)
 """Action units measured on the subject's left and right separately."""
 
 HEAD_CHANNELS: tuple[Channel, ...] = (
@@ -100,16 +107,60 @@ _LIDS = {
     "right": (((160, 144), (159, 145), (158, 153)), (33, 133)),
     "left": (((387, 373), (386, 374), (385, 380)), (263, 362)),
 }
-_CLOSED_SHARE = 0.25
+_CLOSED_SHARE = 0.2
 """Share of the neutral lid gap that MediaPipe still reports for a closed eye."""
+
+_BLINK_SPEED = 4.0
+"""Closures per second above which lids blink: a blink closes in about 100 ms, a squint or a slow closing does not."""
+
+_BLINK_LONGEST_S = 0.5
+"""A closure that lasts longer is AU43 however it began."""
+
+_CHIN = (199, 200, 175, 171, 396)
+_LIP_PER_CHIN = 1.0 / 0.7
+"""The lower lip falls farther than the chin's skin when the jaw drops."""
+
+_JAW_BLURRED = frozenset((14, 15, 16, 18, 20, 22, 23, 24, 28))
+"""AUs of the lips whose fields do not hold on a mouth stretched wide open."""
+
+
+def lid_heights(points: NDArray[np.float64], side: str) -> tuple[float, float]:
+    """Height of the upper and lower lid margin above the line between the eye's corners, in eye widths."""
+    pairs, (outer, inner) = _LIDS[side]
+    axis = points[inner, :2] - points[outer, :2]
+    width = float(np.hypot(*axis)) or 1.0
+    # Up, whichever way the eye's axis runs.
+    normal = np.array([axis[1], -axis[0]]) / width * np.sign(axis[0] or 1.0)
+    upper = np.mean([(points[u, :2] - points[outer, :2]) @ normal for u, _ in pairs])
+    lower = np.mean([(points[w, :2] - points[outer, :2]) @ normal for _, w in pairs])
+    return float(upper) / width, float(lower) / width
 
 
 def lid_gap(points: NDArray[np.float64], side: str) -> float:
-    """Mean distance of the lids of one eye, in units of the eye's width; `points` in face coordinates."""
-    pairs, (outer, inner) = _LIDS[side]
-    width = float(np.linalg.norm(points[outer] - points[inner]))
-    gaps = [float(np.hypot(*(points[lower] - points[upper])[:2])) for upper, lower in pairs]
-    return sum(gaps) / len(gaps) / max(width, 1e-6)
+    """Mean distance of the lids of one eye, in eye widths; `points` in face coordinates."""
+    upper, lower = lid_heights(points, side)
+    return upper - lower
+
+
+def _rise(value: float, start: float, end: float) -> float:
+    """0 up to `start`, 1 from `end`, a line between."""
+    return min(1.0, max(0.0, (value - start) / (end - start)))
+
+
+def mouth_opening(gap: float, jaw_drop: float) -> tuple[float, float, float]:
+    """Intensities of AU25, AU26 and AU27.
+
+    Args:
+        gap: Parting of the inner lips that no lip muscle explains, IOD above neutral.
+        jaw_drop: Fall of the jaw measured at the lower lip, IOD below neutral.
+
+    The three are grades of one opening (FACS manual, chapter 7: lips part; jaw drops; mouth stretches): as the
+    next grade rises the one before recedes.
+    """
+    parted = _rise(gap, 0.01, 0.13) * (1.0 - 0.65 * _rise(jaw_drop, 0.14, 0.3))
+    stretched = _rise(jaw_drop, 0.34, 0.5)
+    dropped = _rise(jaw_drop, 0.03, 0.28) * (1.0 - 0.6 * stretched)
+    return parted, dropped, stretched
 
 
 @dataclass(frozen=True)
@@ -135,7 +186,7 @@ class ActionUnitEstimator:
         self._model: InverseModel | None = None
         self._model_points: NDArray[np.float64] | None = None
         self._last: _Last | None = None
-        self._closed_since_s = {"left": np.nan, "right": np.nan}
+        self._eyes = {"left": _Eye(), "right": _Eye()}
 
     @property
     def neutral(self) -> Neutral | None:
@@ -151,7 +202,7 @@ class ActionUnitEstimator:
     def interrupt(self) -> None:
         """Frames were lost or the face was gone: speeds and closure times start anew, the neutral stays."""
         self._last = None
-        self._closed_since_s = {"left": np.nan, "right": np.nan}
+        self._eyes = {"left": _Eye(), "right": _Eye()}
 
     def update(
         self, observation: FaceObservation | None, gray: NDArray[np.uint8] | None, time_s: float
@@ -241,18 +292,74 @@ class ActionUnitEstimator:
             else:
                 row[_COLUMN[f"AU{au}"]] = level
             row[_COLUMN[f"AU{au}_se"]] = deviation * noise
+        gap, jaw_drop = self._opening(face, neutral, activations, model)
+        for au, level in zip((25, 26, 27), mouth_opening(gap, jaw_drop), strict=True):
+            row[_COLUMN[f"AU{au}"]] = level
+        row[_COLUMN["AU27_se"]] = row[_COLUMN["AU26_se"]]
         for side in ("left", "right"):
-            closure = (1.0 - lid_gap(face, side) / max(lid_gap(neutral.points, side), 1e-6)) / (
-                1.0 - _CLOSED_SHARE
-            )
-            closure = float(np.clip(closure, 0.0, 1.0))
-            row[_COLUMN[f"blink_{side}"]] = closure
-            row[_COLUMN[f"AU43_{side}"]] = closure
-            row[_COLUMN[f"AU45_{side}"]] = closure
-        for au in TWO_SIDED:
-            both = 0.5 * (row[_COLUMN[f"AU{au}_left"]] + row[_COLUMN[f"AU{au}_right"]])
-            row[_COLUMN[f"AU{au}"]] = both
+            self._lids(row, face, neutral, side, time_s)
         row[_COLUMN["AU45_se"]] = row[_COLUMN["AU43_se"]]
+        blurred = 1.0 / (1.0 + (jaw_drop / 0.35) ** 2)
+        for au in _JAW_BLURRED:
+            for label in (f"AU{au}", f"AU{au}_left", f"AU{au}_right"):
+                if label in _COLUMN:
+                    row[_COLUMN[label]] *= blurred
+        for au in TWO_SIDED:
+            # As in FACS, an asymmetric action is as strong as its stronger side.
+            row[_COLUMN[f"AU{au}"]] = max(row[_COLUMN[f"AU{au}_left"]], row[_COLUMN[f"AU{au}_right"]])
+
+    @staticmethod
+    def _opening(
+        face: NDArray[np.float64], neutral: Neutral, activations: NDArray[np.float64], model: InverseModel
+    ) -> tuple[float, float]:
+        """Unexplained parting of the lips and fall of the jaw, IOD."""
+        moved = face[:, 1] - neutral.points[:, 1]
+        explained = sum(
+            float(x) * float(part)
+            for x, part, activation in zip(activations, model.lip_gap, ACTIVATIONS, strict=True)
+            if activation.muscle.action_unit not in (25, 26)
+        )
+        gap = float(moved[INNER_LOWER_LIP] - moved[INNER_UPPER_LIP]) - explained
+        return gap, max(0.0, _LIP_PER_CHIN * float(moved[list(_CHIN)].mean()))
+
+    def _lids(
+        self, row: NDArray[np.float32], face: NDArray[np.float64], neutral: Neutral, side: str, time_s: float
+    ) -> None:
+        """Eyelid closure and what it means: AU7, AU43 or AU45."""
+        upper, lower = lid_heights(face, side)
+        rest_upper, rest_lower = lid_heights(neutral.points, side)
+        rest_gap = max(rest_upper - rest_lower, 1e-3)
+        closure = (1.0 - (upper - lower) / rest_gap) / (1.0 - _CLOSED_SHARE)
+        closure = min(1.0, max(0.0, closure))
+        blinking = self._eyes[side].blinks(closure, time_s)
+        # Lids tighten by the lower lid's rise as well; when gaze falls, the upper lid falls alone.
+        risen = max(0.0, lower - rest_lower)
+        fallen = max(0.0, rest_upper - upper)
+        shared = _rise(risen / max(risen + fallen, 1e-6), 0.1, 0.35)
+        tightened = _rise(closure, 0.03, 0.33) * (1.0 - _rise(closure, 0.4, 0.7)) * shared
+        row[_COLUMN[f"blink_{side}"]] = closure
+        row[_COLUMN[f"AU7_{side}"]] = 0.0 if blinking else tightened
+        row[_COLUMN[f"AU43_{side}"]] = 0.0 if blinking else closure
+        row[_COLUMN[f"AU45_{side}"]] = closure
+
+
+class _Eye:
+    """Tells a blink from a slow closing by its speed and duration."""
+
+    def __init__(self) -> None:
+        self._closure = 0.0
+        self._time_s = np.nan
+        self._since_s = np.nan
+
+    def blinks(self, closure: float, time_s: float) -> bool:
+        """Take the closure of one frame in; True while a blink lasts."""
+        step_s = time_s - self._time_s
+        if step_s > 0.0 and (closure - self._closure) / step_s > _BLINK_SPEED and np.isnan(self._since_s):
+            self._since_s = self._time_s
+        if closure < 0.1 or time_s - self._since_s > _BLINK_LONGEST_S:
+            self._since_s = np.nan
+        self._closure, self._time_s = closure, time_s
+        return not np.isnan(self._since_s)
 
 
 __all__: list[Any] = [

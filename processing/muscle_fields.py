@@ -100,210 +100,175 @@ class Muscle:
     blendshapes: Mapping[str, float] = field(default_factory=dict)
 
 
-BROW_LID_SPARED = LOWER_LIDS | UPPER_LIDS | EYE_CORNERS
+EYES = LOWER_LIDS | UPPER_LIDS | EYE_CORNERS
+LIPS = UPPER_LIP | LOWER_LIP | LIP_CORNERS
 
+# fmt: off
 MUSCLES: tuple[Muscle, ...] = (
     Muscle(
-        "frontalis_medialis",
-        "frontalis, pars medialis",
-        1,
-        True,
-        (
-            Stroke((55, 285), 0.0, 0.08, (0.16, 0.14), spares=BROW_LID_SPARED),
-            Stroke((107, 336), 0.0, 0.06, (0.16, 0.25), spares=BROW_LID_SPARED),
-        ),
-        {"browInnerUp": 0.6},
+        "frontalis_medialis", "frontalis, pars medialis", 1, True,
+        (Stroke((55, 285), 0.005, 0.08, (0.15, 0.13), spares=EYES),
+         Stroke((107, 336), 0.005, 0.08, (0.17, 0.16), spares=EYES),
+         Stroke((52, 282), 0.0, 0.03, (0.15, 0.12), spares=EYES)),
+        {"browInnerUp": 0.6, "browOuterUp": 0.3, "eyeWide": 0.15},
     ),
     Muscle(
-        "frontalis_lateralis",
-        "frontalis, pars lateralis",
-        2,
-        True,
-        (
-            Stroke((63, 293), 0.0, 0.08, (0.16, 0.14), spares=BROW_LID_SPARED),
-            Stroke((70, 300), 0.0, 0.04, (0.16, 0.25), spares=BROW_LID_SPARED),
-        ),
-        {"browOuterUp": 0.6},
+        "frontalis_lateralis", "frontalis, pars lateralis", 2, True,
+        (Stroke((70, 300), 0.01, 0.06, (0.16, 0.14), spares=EYES),
+         Stroke((105, 334), 0.005, 0.04, (0.15, 0.14), spares=EYES)),
+        {"browOuterUp": 0.5},
     ),
     Muscle(
-        "corrugator_supercilii",
-        "corrugator supercilii, depressor supercilii",
-        4,
-        True,
-        (
-            Stroke((55, 285), -0.03, -0.07, (0.2, 0.2), spares=BROW_LID_SPARED),
-            Stroke((105, 334), -0.02, -0.03, (0.25, 0.2), spares=BROW_LID_SPARED),
-        ),
+        "corrugator_supercilii", "corrugator supercilii, depressor supercilii", 4, True,
+        (Stroke((55, 285), -0.015, -0.055, (0.15, 0.14), spares=EYES),
+         Stroke((107, 336), -0.015, -0.045, (0.17, 0.14), spares=EYES),
+         Stroke((70, 300), 0.0, 0.012, (0.16, 0.14), spares=EYES),
+         Stroke((9, 9), 0.0, -0.012, (0.12, 0.16))),
     ),
     Muscle(
-        "levator_palpebrae",
-        "levator palpebrae superioris",
-        5,
-        True,
-        (Stroke((159, 386), 0.0, 0.05, (0.16, 0.08), only=UPPER_LIDS),),
-        {"eyeWide": 0.6},
+        "levator_palpebrae", "levator palpebrae superioris", 5, True,
+        (Stroke((159, 386), 0.0, 0.035, (0.18, 0.06), only=UPPER_LIDS),
+         Stroke((145, 374), 0.0, -0.015, (0.18, 0.06), only=LOWER_LIDS),
+         Stroke((105, 334), 0.0, 0.02, (0.3, 0.1), only=BROWS)),
+        {"eyeWide": 0.45},
     ),
     Muscle(
-        "orbicularis_oculi_orbital",
-        "orbicularis oculi, pars orbitalis",
-        6,
-        True,
-        (
-            Stroke((50, 280), 0.0, 0.05, (0.25, 0.2)),
-            Stroke((33, 263), 0.01, -0.015, (0.12, 0.1), only=BROW_LID_SPARED),
-            Stroke((145, 374), 0.0, 0.025, (0.2, 0.1), only=LOWER_LIDS),
-        ),
+        "orbicularis_oculi_orbital", "orbicularis oculi, pars orbitalis", 6, True,
+        (Stroke((117, 346), 0.0, 0.04, (0.22, 0.18), spares=EYES),
+         Stroke((226, 446), -0.01, -0.012, (0.1, 0.08)),
+         Stroke((105, 334), 0.0, -0.015, (0.3, 0.12), only=BROWS),
+         Stroke((145, 374), 0.0, 0.02, (0.2, 0.08), only=LOWER_LIDS)),
     ),
     Muscle(
-        "orbicularis_oculi_palpebral",
-        "orbicularis oculi, pars palpebralis",
-        7,
-        True,
-        (
-            Stroke((145, 374), 0.0, 0.035, (0.2, 0.08), only=LOWER_LIDS),
-            Stroke((159, 386), 0.0, -0.03, (0.2, 0.08), only=UPPER_LIDS),
-            Stroke((105, 334), 0.0, -0.03, (0.3, 0.12), only=BROWS),
-        ),
-        {"eyeSquint": 0.5},
+        "orbicularis_oculi_palpebral", "orbicularis oculi, pars palpebralis", 7, True,
+        (Stroke((145, 374), 0.0, 0.022, (0.2, 0.08), only=LOWER_LIDS),
+         Stroke((159, 386), 0.0, -0.025, (0.2, 0.08), only=UPPER_LIDS),
+         Stroke((105, 334), 0.0, -0.02, (0.3, 0.1), only=BROWS),
+         Stroke((226, 446), -0.005, -0.01, (0.1, 0.08))),
+        {"eyeSquint": 0.4},
     ),
     Muscle(
-        "levator_palpebrae_release",
-        "levator palpebrae superioris, relaxed",
-        43,
-        True,
-        (
-            Stroke((159, 386), 0.0, -0.12, (0.2, 0.09), only=UPPER_LIDS),
-            Stroke((145, 374), 0.0, 0.01, (0.2, 0.06), only=LOWER_LIDS),
-        ),
-        {"eyeBlink": 0.8},
+        "levator_palpebrae_release", "levator palpebrae superioris, relaxed", 43, True,
+        (Stroke((159, 386), 0.012, -0.11, (0.22, 0.08), only=UPPER_LIDS),
+         Stroke((145, 374), 0.0, 0.03, (0.2, 0.07), only=LOWER_LIDS),
+         Stroke((107, 336), 0.0, -0.02, (0.3, 0.1), only=BROWS)),
+        {"eyeBlink": 0.7, "eyeSquint": 0.4},
     ),
     Muscle(
-        "levator_labii_alaeque_nasi",
-        "levator labii superioris alaeque nasi",
-        9,
-        True,
-        (
-            Stroke((64, 294), 0.01, 0.05, (0.12, 0.15), spares=UPPER_LIP | LIP_CORNERS),
-            Stroke((37, 267), 0.0, 0.025, (0.2, 0.12), only=UPPER_LIP),
-        ),
+        "levator_labii_alaeque_nasi", "levator labii superioris alaeque nasi; procerus", 9, True,
+        (Stroke((64, 294), 0.012, 0.035, (0.1, 0.12), spares=LIPS),
+         Stroke((1, 1), 0.0, 0.016, (0.12, 0.12), spares=LIPS),
+         Stroke((193, 417), 0.0, -0.012, (0.1, 0.1)),
+         Stroke((107, 336), 0.0, -0.03, (0.16, 0.12), only=BROWS),
+         Stroke((37, 267), 0.0, 0.012, (0.2, 0.12), only=UPPER_LIP)),
     ),
     Muscle(
-        "levator_labii",
-        "levator labii superioris",
-        10,
-        True,
-        (
-            Stroke((39, 269), 0.0, 0.1, (0.18, 0.14), only=UPPER_LIP),
-            Stroke((203, 423), 0.0, 0.04, (0.14, 0.14), spares=UPPER_LIP | LOWER_LIP | LIP_CORNERS),
-        ),
-        {"mouthUpperUp": 0.6},
+        "levator_labii", "levator labii superioris", 10, True,
+        (Stroke((39, 269), 0.025, 0.05, (0.18, 0.14), only=UPPER_LIP),
+         Stroke((12, 12), 0.0, 0.025, (0.2, 0.14), only=UPPER_LIP),
+         Stroke((13, 13), 0.0, 0.015, (0.2, 0.06), only=UPPER_LIP),
+         Stroke((61, 291), 0.03, 0.035, (0.12, 0.1), only=LIP_CORNERS),
+         Stroke((64, 294), 0.01, 0.035, (0.12, 0.12), spares=LIPS),
+         Stroke((203, 423), 0.012, 0.03, (0.2, 0.16), spares=LIPS),
+         Stroke((14, 14), 0.0, -0.012, (0.2, 0.1), only=LOWER_LIP)),
+        {"mouthUpperUp": 0.6, "mouthSmile": 0.2},
     ),
     Muscle(
-        "zygomaticus_major",
-        "zygomaticus major",
-        12,
-        True,
-        (Stroke((61, 291), 0.09, 0.15, (0.2, 0.16)), Stroke((205, 425), 0.03, 0.06, (0.25, 0.25))),
+        "zygomaticus_major", "zygomaticus major and minor", 12, True,
+        (Stroke((61, 291), 0.055, 0.095, (0.15, 0.12)),
+         # The ring of the orbicularis oris passes some of the pull on to the other corner.
+         Stroke((291, 61), -0.025, 0.0, (0.12, 0.1)),
+         Stroke((205, 425), 0.045, 0.045, (0.2, 0.18), spares=LIPS),
+         Stroke((64, 294), 0.012, 0.018, (0.12, 0.12), spares=LIPS),
+         Stroke((136, 365), 0.02, -0.01, (0.2, 0.2))),
         {"mouthSmile": 0.9},
     ),
     Muscle(
-        "buccinator",
-        "buccinator",
-        14,
-        True,
-        (Stroke((61, 291), 0.06, 0.01, (0.16, 0.14)),),
+        "buccinator", "buccinator", 14, True,
+        (Stroke((61, 291), 0.045, 0.08, (0.11, 0.09)),
+         Stroke((205, 425), 0.02, 0.02, (0.2, 0.18), spares=LIPS),
+         Stroke((17, 17), 0.0, 0.02, (0.3, 0.12), only=LOWER_LIP),
+         Stroke((13, 13), 0.0, 0.01, (0.3, 0.12), only=UPPER_LIP)),
+        {"mouthSmile": 0.5},
     ),
     Muscle(
-        "depressor_anguli_oris",
-        "depressor anguli oris",
-        15,
-        True,
-        (Stroke((61, 291), 0.0, -0.08, (0.16, 0.14)),),
+        "depressor_anguli_oris", "depressor anguli oris", 15, True,
+        (Stroke((61, 291), -0.002, -0.06, (0.15, 0.13), spares=CHIN),
+         Stroke((37, 267), 0.0, -0.015, (0.2, 0.1), only=UPPER_LIP),
+         Stroke((205, 425), -0.01, -0.012, (0.2, 0.2), spares=LIPS)),
+        {"mouthFrown": 0.3},
     ),
     Muscle(
-        "depressor_labii",
-        "depressor labii inferioris",
-        16,
-        True,
-        (Stroke((84, 314), 0.02, -0.1, (0.2, 0.14), only=LOWER_LIP | CHIN),),
-        {"mouthLowerDown": 0.6},
+        "depressor_labii", "depressor labii inferioris", 16, True,
+        (Stroke((84, 314), 0.012, -0.07, (0.22, 0.14), only=LOWER_LIP | CHIN),
+         Stroke((61, 291), 0.02, 0.0, (0.1, 0.08), only=LIP_CORNERS)),
+        {"mouthLowerDown": 0.4},
     ),
     Muscle(
-        "mentalis",
-        "mentalis",
-        17,
-        False,
-        (Stroke((18, 18), 0.0, 0.07, (0.18, 0.14), spares=JAW_FREE),),
+        "mentalis", "mentalis", 17, False,
+        (Stroke((17, 17), 0.0, 0.045, (0.2, 0.1), spares=JAW_FREE),
+         Stroke((18, 18), 0.0, 0.03, (0.2, 0.14), spares=JAW_FREE),
+         Stroke((13, 13), 0.0, 0.02, (0.2, 0.06), only=UPPER_LIP)),
         {"mouthShrugLower": 0.5},
     ),
     Muscle(
-        "incisivii",
-        "incisivii labii",
-        18,
-        False,
-        (Stroke((61, 291), -0.12, 0.0, (0.2, 0.14)),),
-        {"mouthPucker": 0.8},
+        "incisivii", "incisivii labii superioris et inferioris", 18, False,
+        (Stroke((61, 291), -0.1, -0.01, (0.16, 0.12)),
+         Stroke((17, 17), 0.0, -0.04, (0.18, 0.12), spares=JAW_FREE),
+         Stroke((0, 0), 0.0, 0.015, (0.15, 0.08), only=UPPER_LIP)),
+        {"mouthPucker": 0.85},
     ),
     Muscle(
-        "risorius",
-        "risorius, platysma",
-        20,
-        True,
-        (Stroke((61, 291), 0.06, -0.045, (0.18, 0.16)),),
+        "risorius", "risorius, platysma", 20, False,
+        (Stroke((61, 291), 0.045, -0.035, (0.16, 0.13), spares=CHIN),
+         Stroke((0, 0), 0.0, -0.015, (0.25, 0.1), only=UPPER_LIP),
+         Stroke((17, 17), 0.0, 0.01, (0.25, 0.1), only=LOWER_LIP),
+         Stroke((136, 365), 0.015, -0.012, (0.2, 0.2))),
     ),
     Muscle(
-        "orbicularis_oris_funnel",
-        "orbicularis oris, funnelling",
-        22,
-        False,
-        (
-            Stroke((61, 291), -0.1, 0.0, (0.16, 0.14)),
-            Stroke((17, 17), 0.0, -0.09, (0.2, 0.12), only=LOWER_LIP),
-            Stroke((0, 0), 0.0, 0.05, (0.2, 0.12), only=UPPER_LIP),
-        ),
-        {"mouthFunnel": 0.6},
+        "orbicularis_oris_funnel", "orbicularis oris, funnelling", 22, False,
+        (Stroke((61, 291), -0.1, -0.025, (0.12, 0.1)),
+         Stroke((17, 17), 0.0, -0.09, (0.2, 0.12), only=LOWER_LIP),
+         Stroke((14, 14), 0.0, -0.06, (0.15, 0.08), only=LOWER_LIP),
+         Stroke((18, 18), 0.0, -0.08, (0.22, 0.14), only=CHIN),
+         Stroke((0, 0), 0.0, 0.04, (0.2, 0.12), only=UPPER_LIP),
+         Stroke((13, 13), 0.0, 0.04, (0.15, 0.08), only=UPPER_LIP)),
+        {"mouthFunnel": 0.6, "mouthPucker": 0.6},
     ),
     Muscle(
-        "orbicularis_oris_tighten",
-        "orbicularis oris, tightening",
-        23,
-        False,
-        (
-            Stroke((61, 291), -0.03, 0.0, (0.14, 0.1)),
-            Stroke((0, 0), 0.0, -0.03, (0.25, 0.06), only=UPPER_LIP),
-            Stroke((17, 17), 0.0, 0.03, (0.25, 0.06), only=LOWER_LIP),
-        ),
+        "orbicularis_oris_tighten", "orbicularis oris, tightening", 23, False,
+        (Stroke((61, 291), -0.04, 0.0, (0.12, 0.08)),
+         Stroke((0, 0), 0.0, -0.045, (0.25, 0.05), only=UPPER_LIP),
+         Stroke((17, 17), 0.0, 0.045, (0.25, 0.05), only=LOWER_LIP)),
     ),
     Muscle(
-        "orbicularis_oris_press",
-        "orbicularis oris, pressing",
-        24,
-        False,
-        (
-            Stroke((0, 0), 0.0, -0.04, (0.25, 0.05), only=UPPER_LIP),
-            Stroke((17, 17), 0.0, 0.04, (0.25, 0.05), only=LOWER_LIP),
-        ),
-        {"mouthPress": 0.6},
+        "orbicularis_oris_press", "orbicularis oris, pressing", 24, False,
+        (Stroke((61, 291), 0.03, 0.085, (0.12, 0.09)),
+         Stroke((205, 425), 0.015, 0.02, (0.2, 0.18), spares=LIPS),
+         Stroke((17, 17), 0.0, 0.055, (0.3, 0.1), only=LOWER_LIP),
+         Stroke((14, 14), 0.0, 0.01, (0.15, 0.05), only=LOWER_LIP),
+         Stroke((13, 13), 0.0, 0.025, (0.2, 0.06), only=UPPER_LIP),
+         Stroke((18, 18), 0.0, 0.045, (0.25, 0.14), spares=JAW_FREE | LOWER_LIP),
+         Stroke((64, 294), 0.0, 0.02, (0.12, 0.12), spares=LIPS)),
+        {"mouthPress": 0.2, "mouthSmile": 0.6},
     ),
     Muscle(
-        "lip_parting",
-        "depressor labii inferioris, orbicularis oris relaxed",
-        25,
-        False,
-        (Stroke((14, 14), 0.0, -0.12, (0.25, 0.16), only=LOWER_LIP | CHIN),),
+        "lip_parting", "depressor labii inferioris, orbicularis oris relaxed", 25, False,
+        (Stroke((14, 14), 0.0, -0.1, (0.25, 0.08), only=LOWER_LIP),
+         Stroke((13, 13), 0.0, 0.02, (0.25, 0.08), only=UPPER_LIP)),
     ),
     Muscle(
-        "orbicularis_oris_suck",
-        "orbicularis oris, sucking in",
-        28,
-        False,
-        (
-            Stroke((0, 0), 0.0, -0.1, (0.25, 0.09), only=UPPER_LIP),
-            Stroke((17, 17), 0.0, 0.08, (0.25, 0.09), only=LOWER_LIP),
-        ),
-        {"mouthRollLower": 0.5, "mouthRollUpper": 0.5},
+        "orbicularis_oris_suck", "orbicularis oris, sucking in", 28, False,
+        (Stroke((0, 0), 0.0, -0.07, (0.28, 0.06), only=UPPER_LIP),
+         Stroke((13, 13), 0.0, -0.02, (0.28, 0.06), only=UPPER_LIP),
+         Stroke((17, 17), 0.0, 0.075, (0.28, 0.06), only=LOWER_LIP),
+         Stroke((14, 14), 0.0, -0.03, (0.28, 0.04), only=LOWER_LIP),
+         Stroke((18, 18), 0.0, 0.045, (0.25, 0.14), spares=JAW_FREE | LOWER_LIP),
+         Stroke((61, 291), 0.0, 0.025, (0.1, 0.08), only=LIP_CORNERS)),
+        {"mouthRollLower": 0.4, "mouthRollUpper": 0.4, "mouthPress": 0.5},
     ),
 )
+# fmt: on
 
 JAW_DROP_IOD = 0.45
 """Fall of the lower lip's edge at full opening (AU27)."""
@@ -340,18 +305,19 @@ on real faces (cheekSquint, noseSneer, cheekPuff, mouthDimple, mouthStretch, mou
 
 
 def jaw_share(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each landmark of a neutral face [478, 3] follows the mandible, 0-1 [478]."""
+    """How far each landmark of a neutral face [478, 3] follows the mandible, 0-1 [478].
+
+    The lower lip is pulled along with its middle leading, the chin's skin lags a little behind the bone, and
+    towards the angle of the jaw, near the hinge, the fall fades out.
+    """
     mouth_y = 0.5 * (points[61, 1] + points[291, 1])
-    chin_y = points[152, 1]
-    below = np.clip((points[:, 1] - mouth_y + 0.1) / (0.5 * (chin_y - mouth_y)), 0.0, 1.0)
-    # In front of the hinge the drop is full, at the angle of the jaw it has faded.
-    lateral = np.abs(points[:, 0]) / 1.0
-    share: NDArray[np.float64] = (
-        below * below * (3.0 - 2.0 * below) * np.clip(1.15 - lateral**2 * 0.8, 0.0, 1.0)
-    )
-    share[list(UPPER_LIP)] = 0.02
-    share[list(LIP_CORNERS)] = 0.35
+    depth = np.clip((points[:, 1] - mouth_y + 0.1) / (points[152, 1] - mouth_y), 0.0, 1.0)
+    central = np.exp(-0.5 * (points[:, 0] / 0.42) ** 2)
+    share: NDArray[np.float64] = np.clip(4.0 * depth, 0.0, 1.0) * central * (1.0 - 0.3 * depth)
+    upper = list(UPPER_LIP)
+    half_width = 0.5 * abs(points[291, 0] - points[61, 0]) + 1e-9
+    share[upper] = 0.03 + 0.2 * np.abs(points[upper, 0] / half_width) ** 3
+    share[list(LIP_CORNERS)] = 0.44
     lower = list(LOWER_LIP)
-    width = 0.5 * abs(points[291, 0] - points[61, 0]) + 1e-9
-    share[lower] = np.clip(1.0 - 0.65 * np.abs(points[lower, 0] / width) ** 3, 0.35, 1.0)
+    share[lower] = np.clip(1.0 - 0.56 * np.abs(points[lower, 0] / half_width) ** 3, 0.44, 1.0)
     return share

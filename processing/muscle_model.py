@@ -20,16 +20,18 @@ from processing.muscle_fields import (
     LANDMARK_NOISE_IOD,
     MUSCLES,
     OTHER_NOISE_IOD,
+    UPPER_LIP,
     Muscle,
     Stroke,
     jaw_share,
 )
 from processing.pose import STABLE_POINTS
 
-_RIDGE = 0.02
-_SPARSITY = 0.02
-_SWEEPS = 60
-_TOLERANCE = 1e-5
+_RIDGE = 2.0
+_SPARSITY = 2.0
+_WITNESSES = 10.0
+_STEPS = 3000
+_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -94,31 +96,69 @@ def displacement_field(activation: Activation, points: NDArray[np.float64]) -> N
     """Displacement [478, 2] (x right, y down, IOD) of a face `points` [478, 3] at full contraction."""
     out = np.zeros((len(points), 2))
     if activation.muscle is JAW:
-        out[:, 1] = JAW.strokes[0].up * -jaw_share(points)
+        share = jaw_share(points)
+        out[:, 1] = -JAW.strokes[0].up * share
+        # An open mouth is narrower: its corners and the cheeks beside them are drawn in.
+        x, y = points[:, 0], points[:, 1]
+        beside = np.exp(-0.5 * (((np.abs(x) - 0.6) / 0.3) ** 2 + ((y - points[61, 1] - 0.1) / 0.3) ** 2))
+        beside[list(UPPER_LIP)] = 0.0
+        out[:, 0] = -0.05 * np.sign(points[:, 0]) * beside
         return out
     for stroke in activation.muscle.strokes:
         _stroke_field(stroke, activation.side, points, out)
     return out
 
 
+INNER_UPPER_LIP, INNER_LOWER_LIP = 13, 14
+
+CROSS_TALK = 0.28
+"""Share of a one-sided mouth movement that MediaPipe's blendshape of the other side reports."""
+
+
 def _blendshape_column(activation: Activation) -> NDArray[np.float64]:
     column = np.zeros(len(USED_BLENDSHAPES))
     for row, index in enumerate(USED_BLENDSHAPES):
-        name = BLENDSHAPES[index]
-        for stem, response in activation.muscle.blendshapes.items():
-            if name == stem:  # a midline blendshape: each side carries half of it
-                column[row] = response * (1.0 if activation.side == "both" else 0.5)
-            elif (name == f"{stem}Left" and activation.side in ("left", "both")) or (name == f"{stem}Right" and activation.side in ("right", "both")):
-                column[row] = response
+        stem, side = _stem_and_side(BLENDSHAPES[index])
+        response = activation.muscle.blendshapes.get(stem, 0.0)
+        if activation.side == "both" or side == activation.side:
+            cross = CROSS_TALK if activation.side != "both" and stem.startswith("mouth") else 0.0
+            column[row] = response * (1.0 - cross)
+        elif side == "both":  # a midline blendshape: each side of a paired muscle carries half of it
+            column[row] = 0.5 * response
+        elif stem.startswith("mouth"):
+            column[row] = response * CROSS_TALK
     return column
 
 
-def _head_motion(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What misplacing the head does to the landmarks [956, 7]: shifts, roll, scale, pitch, yaw, depth."""
+def _stem_and_side(blendshape: str) -> tuple[str, str]:
+    for suffix, side in (("Left", "left"), ("Right", "right")):
+        if blendshape.endswith(suffix):
+            return blendshape.removesuffix(suffix), side
+    return blendshape, "both"
+
+
+def _head_motion(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What misplacing the head does to the landmarks [956, modes], and how large each mode may get (sd, IOD)."""
     x, y, z = points.T
     one, nil = np.ones_like(x), np.zeros_like(x)
-    modes = [(one, nil), (nil, one), (-y, x), (x, y), (nil, z), (z, nil), (nil, y)]
-    return np.stack([np.column_stack(mode).ravel() for mode in modes], axis=1)
+    bridge = np.exp(-0.5 * ((x / 0.2) ** 2 + ((y - points[6, 1]) / 0.25) ** 2))
+    middle = np.exp(-0.5 * ((x / 0.45) ** 2 + ((y - points[4, 1]) / 0.6) ** 2))
+    modes: list[tuple[NDArray[np.float64], NDArray[np.float64], float]] = [
+        (one, nil, 0.03),
+        (nil, one, 0.03),
+        (-y, x, 0.02),  # roll
+        (x, nil, 0.005),  # width and
+        (nil, y, 0.005),  # height: scale, and the foreshortening of yaw and pitch
+        (nil, z, 0.02),  # pitch
+        (z, nil, 0.03),  # yaw
+        (nil, y * y, 0.003),  # curvature of the face in pitch
+        (nil, x * x, 0.003),
+        (x * y, nil, 0.003),
+        (nil, middle, 0.02),  # MediaPipe slides the whole middle of the face when lids or lips move much
+        (nil, bridge, 0.02),  # the bridge's landmarks slide along it: nothing in the picture holds them
+    ]
+    columns = np.stack([np.column_stack((dx, dy)).ravel() for dx, dy, _ in modes], axis=1)
+    return columns, np.array([deviation for _, _, deviation in modes])
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,12 +170,14 @@ class InverseModel:
         gram: [activations, activations], ridge included.
         penalty: [activations], the sparsity term.
         deviation: [activations], standard error per unit of landmark noise.
+        lip_gap: [activations], opening between the inner lips at full contraction, IOD.
     """
 
     gain: NDArray[np.float64]
     gram: NDArray[np.float64]
     penalty: NDArray[np.float64]
     deviation: NDArray[np.float64]
+    lip_gap: NDArray[np.float64]
 
 
 def build_inverse(points: NDArray[np.float64]) -> InverseModel:
@@ -143,7 +185,7 @@ def build_inverse(points: NDArray[np.float64]) -> InverseModel:
     fields = np.stack([displacement_field(a, points).ravel() for a in ACTIVATIONS], axis=1)
     shapes = np.stack([_blendshape_column(a) for a in ACTIVATIONS], axis=1)
     weight = (
-        np.repeat(1.0 / landmark_noise() ** 2, 2) / 60.0
+        np.repeat(1.0 / landmark_noise() ** 2, 2) / _WITNESSES
     )  # neighbours err together: some 8 are one witness
     shape_weight = np.array(
         [
@@ -151,24 +193,22 @@ def build_inverse(points: NDArray[np.float64]) -> InverseModel:
             for i in USED_BLENDSHAPES
         ]
     )
-    motion = _head_motion(points)
-    # Misplacement of the head is small: a prior keeps it from explaining away real expressions.
-    prior = np.diag(
-        [1 / 0.01**2, 1 / 0.01**2, 1 / 0.01**2, 1 / 0.02**2, 1 / 0.04**2, 1 / 0.04**2, 1 / 0.02**2]
-    )
+    motion, deviation = _head_motion(points)
+    # A prior keeps the head from explaining away real expressions.
+    prior = np.diag(1.0 / deviation**2)
     weighted = motion * weight[:, None]
     inner = np.linalg.inv(motion.T @ weighted + prior)
     projected = fields.T * weight - (fields.T @ weighted) @ inner @ weighted.T
     gain = np.concatenate([projected, shapes.T * shape_weight], axis=1)
     gram = projected @ fields + (shapes.T * shape_weight) @ shapes
-    size = np.diag(gram).copy()
-    gram += np.diag(_RIDGE * size + 1.0)
+    gram += _RIDGE * np.eye(len(gram))
     covariance = np.linalg.inv(gram)
     return InverseModel(
         np.ascontiguousarray(gain),
         np.ascontiguousarray(0.5 * (gram + gram.T)),
-        _SPARSITY * size,
+        np.full(len(gram), _SPARSITY),
         np.sqrt(np.diag(covariance)),
+        fields[2 * INNER_LOWER_LIP + 1] - fields[2 * INNER_UPPER_LIP + 1],
     )
 
 
@@ -177,25 +217,31 @@ def solve_nonnegative(
     gram: NDArray[np.float64],
     right_side: NDArray[np.float64],
     penalty: NDArray[np.float64],
-    sweeps: int,
+    steps: int,
     tolerance: float,
 ) -> NDArray[np.float64]:  # pragma: no cover - compiled
-    """argmin_x>=0 of x'Gx/2 - (b - penalty)'x by cyclic coordinate descent from zero: deterministic."""
+    """argmin over x >= 0 of x'Gx/2 - (b - penalty)'x by coordinate descent from zero, hence deterministic.
+
+    The coordinate whose step lowers the cost most goes next (Gauss-Southwell): muscles overlap, and cyclic order
+    would let the first of them take what belongs to the best.
+    """
     n = gram.shape[0]
     x = np.zeros(n)
     gradient = penalty - right_side
-    for _ in range(sweeps):
-        largest = 0.0
+    for _ in range(steps):
+        best = -1
+        best_gain = tolerance
         for i in range(n):
-            new = max(0.0, x[i] - gradient[i] / gram[i, i])
-            step = new - x[i]
-            if step != 0.0:
-                x[i] = new
-                for j in range(n):
-                    gradient[j] += step * gram[j, i]
-                largest = max(largest, abs(step))
-        if largest < tolerance:
+            move = max(-x[i], -gradient[i] / gram[i, i])
+            gain = -move * (gradient[i] + 0.5 * move * gram[i, i])
+            if gain > best_gain:
+                best, best_gain = i, gain
+        if best < 0:
             break
+        move = max(-x[best], -gradient[best] / gram[best, best])
+        x[best] += move
+        for j in range(n):
+            gradient[j] += move * gram[j, best]
     return x
 
 
@@ -210,7 +256,7 @@ def invert(
         shapes: [52] blendshapes minus the neutral's.
     """
     observed = np.concatenate([displacement.ravel(), shapes[list(USED_BLENDSHAPES)]])
-    return solve_nonnegative(model.gram, model.gain @ observed, model.penalty, _SWEEPS, _TOLERANCE)
+    return solve_nonnegative(model.gram, model.gain @ observed, model.penalty, _STEPS, _TOLERANCE)
 
 
 def activation_names(activations: Sequence[Activation] = ACTIVATIONS) -> tuple[str, ...]:
