@@ -30,7 +30,8 @@ from acquisition.stream import (
 from hardware.simulated.face_fields import AU_INDEX
 from hardware.simulated.playback import Playback
 from hardware.simulated.portrait import MARGIN_PX, resting_portrait
-from hardware.simulated.rendering import NODE_COLUMNS, NODE_ROWS, FaceRenderer, node_cells
+from hardware.simulated.rendering import FaceRenderer, node_cells
+from hardware.simulated.warp_kernel import NODE_COLUMNS, NODE_ROWS
 from hardware.simulated.scenario import Scenario
 
 THERMAL_WIDTH_PX, THERMAL_HEIGHT_PX = 160, 120
@@ -144,18 +145,18 @@ def resting_skin() -> _Skin:
     face = np.clip((1.0 - np.hypot((x - 320) / 108.0, (y - 262) / 131.0)) / 0.07, 0.0, 1.0)
     neck = np.clip(1.0 - np.abs(x - 320) / 85.0, 0.0, 0.12) / 0.12 * np.clip((y - 330) / 20, 0, 1)
     head = np.clip((1.0 - np.hypot((x - 321) / 180.0, (y - 160) / 175.0)) / 0.06, 0.0, 1.0) * (y < 300)
-    # Hair is more colourful than the grey wall behind it.
+    # Hair is more colourful or darker than the grey wall behind it.
     colour = cv2.GaussianBlur((portrait.max(axis=2) - portrait.min(axis=2)).astype(np.float64), (0, 0), 4.0)
-    head *= np.clip((colour - 26.0) / 10.0, 0.0, 1.0)
+    head *= np.clip(np.maximum((colour - 26.0) / 10.0, (135.0 - grey) / 20.0), 0.0, 1.0)
     clothes = np.clip((y - 385 - 0.0022 * (x - 320) ** 2 + 12) / 14.0, 0.0, 1.0)
     hairline = np.clip((y - 147 - 0.0012 * (x - 320) ** 2) / 9.0, 0.0, 1.0)
     face = face * hairline
 
-    hair = 29.3 + 1.4 * (grey - 110) / 110 + 1.2 * _blob(x, y, 320, 180, 110, 90)
+    hair = 29.8 + 1.4 * (grey - 110) / 110 + 1.2 * _blob(x, y, 320, 180, 110, 90)
     celsius = 22.0 + 0.4 * (y - 240) / 240
     celsius = celsius * (1 - head) + hair * head
     celsius = celsius * (1 - neck) + 32.6 * neck
-    celsius = celsius * (1 - clothes) + 28.5 * clothes
+    celsius = celsius * (1 - clothes) + 29.0 * clothes
     celsius = celsius * (1 - face) + skin * face
     celsius = cv2.GaussianBlur(celsius, (0, 0), 2.0)
     weights = {
