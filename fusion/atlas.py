@@ -93,6 +93,9 @@ class Disagreement:
     other: str
     kept: str
 
+    def __str__(self) -> str:
+        return f"paper: {self.paper} But {self.other} {self.kept}"
+
 
 @dataclass(frozen=True)
 class Path:

@@ -37,9 +37,9 @@ class MacroSettings:
         together: AUs whose activities have an intersection over union of at least this are one expression.
     """
 
-    on: float = 0.25
-    off: float = 0.12
-    edge: float = 0.06
+    on: float = 0.12
+    off: float = 0.06
+    edge: float = 0.03
     gap_s: float = 0.15
     together: float = 0.35
 
@@ -263,16 +263,23 @@ class MacroExpressions:
 
 
 def salient(peaks: Mapping[int, float], share: float = 0.3) -> dict[int, float]:
-    """The AUs that count: within a share of the strongest, without the echoes of a smile.
+    """The AUs that count: within a share of the strongest, without echoes.
 
-    A hearty smile lifts the lower lid (AU7), the upper lip (AU10) and the dimple (AU14) as well; they count
-    beside AU12 only when they are stronger than it.
+    A broad smile stretches lower lid, upper lip, dimple and chin along, and a mouth that drops open in
+    surprise pulls at its corners: such AUs count only when they are stronger than what pulls them.
     """
-    strongest = max(peaks.values())
+    strongest = max((peak for unit, peak in peaks.items() if unit in EXPRESSIVE_UNITS), default=0.0)
     kept = {unit: peak for unit, peak in peaks.items() if peak >= share * strongest}
-    if 12 in kept:
-        kept = {unit: peak for unit, peak in kept.items() if unit not in (7, 10, 14) or peak > kept[12]}
+    smile, mouth = kept.get(12, 0.0), max((kept.get(unit, 0.0) for unit in (25, 26, 27)), default=0.0)
+    if smile:
+        kept = {unit: peak for unit, peak in kept.items() if unit not in _SMILE_ECHOES or peak > smile}
+    if max(kept.get(2, 0.0), kept.get(5, 0.0)) > 0.5 * smile and mouth > smile:
+        kept = {unit: peak for unit, peak in kept.items() if unit not in _MOUTH_ECHOES or peak > mouth}
     return kept
+
+
+_SMILE_ECHOES = frozenset({7, 10, 14, 16, 17, 20, 22, 23, 24})
+_MOUTH_ECHOES = frozenset({10, 12, 14, 16, 20, 22, 23, 24})
 
 
 def main_muscles(units: Sequence[int]) -> tuple[str, ...]:

@@ -35,18 +35,18 @@ class ValenceWeights:
     """What the filter believes about a person; the defaults are the prior for everyone.
 
     Attributes:
-        zygomaticus_scale_z, corrugator_scale_z: Activity (z) at which a muscle says three quarters of what
-            it can say. The corrugator weighs at least as much as the zygomaticus (van Boxtel; Larsen 2003).
+        zygomaticus_full_z, corrugator_full_z: Activity (z of the fast envelope's logarithm) of a full smile
+            and a full frown. The corrugator weighs at least as much as the zygomaticus (Larsen 2003).
         camera_noise, emg_noise: Standard deviation of one observation's white noise at 30 per second.
         camera_bias, emg_bias: Standard deviation of a modality's model error at neutral.
         camera_gain_error, emg_gain_error: The same, per unit of valence.
         neutral: Neutral reading per column of the ActionUnits stream, from a rest block.
     """
 
-    zygomaticus_scale_z: float = 5.0
-    corrugator_scale_z: float = 4.0
+    zygomaticus_full_z: float = 15.0
+    corrugator_full_z: float = 14.0
     camera_noise: float = 0.06
-    emg_noise: float = 0.14
+    emg_noise: float = 0.12
     camera_bias: float = 0.06
     emg_bias: float = 0.10
     camera_gain_error: float = 0.20
@@ -94,15 +94,23 @@ class _Observation(NamedTuple):
     quality: float
     positive: float
     negative: float
+    surprise: float = 0.0
+    """A raised brow without a frown: the frontalis then reaches the corrugator's electrodes."""
 
 
 _WALK_VARIANCE_PER_S = 0.012
 _HOME_S = 6.0
 _PRIOR_SD = 0.5
 _SURPRISING_NIS = 4.0
-_DEAD = 0.05
-_MIX_FROM = 0.12
-_MIX_GAIN = 3.5
+_DEAD = 0.03
+_MIX_FROM = 0.08
+_MIX_CROSSTALK = 0.15
+"""Of a smile's strength: a frown weaker than this is cross-talk or the squint of a hearty smile."""
+_MIX_GAIN = 4.0
+_LINEAR = 0.3
+_ECHO_UNITS = frozenset({7, 10, 16, 17, 20, 22, 23, 24})
+"""AUs of the mouth and lower lid that a broad smile stretches along (table 1 has AU10 third for happiness):
+only what goes beyond the smile is negative."""
 _EXPECTED_SHARE = {"camera": 0.6, "emg": 0.4}
 
 
@@ -175,12 +183,7 @@ class ValenceFilter:
         dt = 1.0 / 30.0 if math.isnan(self._time_s) else max(time_s - self._time_s, 0.0)
         self._time_s = time_s
         camera = self._camera.observe(au_row) if au_row is not None and self._camera is not None else None
-        negative_seen = camera.negative if camera is not None else 0.0
-        emg = (
-            self._emg.observe(emg_row, negative_seen)
-            if emg_row is not None and self._emg is not None
-            else None
-        )
+        emg = self._emg.observe(emg_row, camera) if emg_row is not None and self._emg is not None else None
         if camera is not None and emg is not None and emg.negative > _MIX_FROM:
             camera = _masked_by_frown(camera, emg.negative)
         arousal = self._thermal.observe(time_s, thermal_row) if self._thermal is not None else math.nan
@@ -250,7 +253,8 @@ def _precision(seen: _Observation | None) -> float:
 
 def _mix(positive: float, negative: float) -> float:
     """Positive evidence that is left when negative evidence is there too: none beyond a third or so."""
-    return positive * (1.0 - min(1.0, max(0.0, _MIX_GAIN * (negative - _MIX_FROM))))
+    beyond = negative - _MIX_FROM - _MIX_CROSSTALK * positive
+    return positive * (1.0 - min(1.0, max(0.0, _MIX_GAIN * beyond)))
 
 
 def _masked_by_frown(camera: _Observation, negative: float) -> _Observation:
@@ -272,9 +276,10 @@ class _CameraModel:
         self._smile = _column(spec, "AU12")
         self._cheek = _column(spec, "AU6")
         self._suck = _column(spec, "AU28")
-        # AU7 and AU10 also come with a hearty smile (table 1): only what goes beyond the smile is negative.
+        self._surprise = tuple(_column(spec, f"AU{unit}") for unit in (2, 5))
+        self._frown = _column(spec, "AU4")
         self._negative = tuple(
-            (_column(spec, f"AU{unit}"), weight, unit in (7, 10))
+            (_column(spec, f"AU{unit}"), weight, unit in _ECHO_UNITS)
             for unit, weight in NEGATIVE_WEIGHTS.items()
             if _column(spec, f"AU{unit}") >= 0
         )
@@ -298,18 +303,22 @@ class _CameraModel:
         for column, weight, smiling_too in self._negative:
             amount = _intensity(row, column)
             if smiling_too:
-                amount = max(0.0, amount - 0.6 * smile)
+                amount = max(0.0, amount - smile)
             untouched *= 1.0 - weight * amount
         negative = 1.0 - untouched
         value = _mix(positive, negative) - negative
-        variance = weights.camera_noise**2
+        error = 0.0
         for column, weight in self._errors:
-            error = row[column]
-            if error > 0.0:
-                variance += 0.25 * (weight * error) ** 2
+            if row[column] > 0.0:
+                error += (weight * row[column]) ** 2
+        # The detector's errors are of its gain, so they show only while something moves.
+        active = min(1.0, 4.0 * (positive + negative))
         bias = weights.camera_bias**2 + (weights.camera_gain_error * value) ** 2
-        bias += (0.5 * min(positive, negative)) ** 2
-        return _Observation(value, variance / (30.0 * quality), bias / quality, quality, positive, negative)
+        bias += (0.5 * min(positive, negative)) ** 2 + active * error
+        surprise = max(0.0, *(_intensity(row, column) for column in self._surprise))
+        surprise = max(0.0, surprise - _intensity(row, self._frown))
+        white = weights.camera_noise**2 / (30.0 * quality)
+        return _Observation(value, white, bias / quality, quality, positive, negative, surprise)
 
 
 def _intensity(row: Sequence[float], column: int) -> float:
@@ -330,26 +339,26 @@ class _EmgModel:
         channels = [name for name in channels if not name.endswith("_slow")]
         self._muscles = tuple(
             tuple(
-                (
-                    _column(spec, f"{name}_z"),
-                    _column(spec, f"{name}_slow_z"),
-                    _column(spec, f"{name}_quality"),
-                )
+                (_column(spec, f"{name}_z"), _column(spec, f"{name}_quality"))
                 for name in channels
                 if name.startswith(prefix)
             )
             for prefix in ("ZYG", "COR")
         )
 
-    def observe(self, row: Sequence[float], negative_seen: float) -> _Observation | None:
+    def observe(self, row: Sequence[float], camera: _Observation | None) -> _Observation | None:
         weights = self._weights
         zygomaticus, quality_zygomaticus = self._activity(row, self._muscles[0])
         corrugator, quality_corrugator = self._activity(row, self._muscles[1])
         quality = 0.5 * (quality_zygomaticus + quality_corrugator)
         if quality < 0.05:
             return None
-        positive = math.tanh(zygomaticus / weights.zygomaticus_scale_z)
-        frown = math.tanh(corrugator / weights.corrugator_scale_z)
+        positive = _contraction(zygomaticus, weights.zygomaticus_full_z)
+        frown = _contraction(corrugator, weights.corrugator_full_z)
+        negative_seen = 0.0
+        if camera is not None:
+            frown *= 1.0 - min(1.0, 2.5 * camera.surprise)
+            negative_seen = camera.negative
         if positive > 0.0:
             positive = _mix(positive, max(frown, negative_seen))
         value = positive - frown
@@ -358,24 +367,30 @@ class _EmgModel:
         # One muscle alone sees one half of the scale.
         if min(quality_zygomaticus, quality_corrugator) < 0.05:
             bias += 0.15**2
-        variance = weights.emg_noise**2
-        return _Observation(value, variance / (30.0 * quality), bias / quality, quality, positive, frown)
+        white = weights.emg_noise**2 / (30.0 * quality)
+        return _Observation(value, white, bias / quality, quality, positive, frown)
 
     @staticmethod
-    def _activity(row: Sequence[float], columns: tuple[tuple[int, int, int], ...]) -> tuple[float, float]:
+    def _activity(row: Sequence[float], columns: tuple[tuple[int, int], ...]) -> tuple[float, float]:
         """Mean z of a muscle's channels, weighted by quality, and the best quality among them."""
         total = weight_sum = best = 0.0
-        for fast, slow, quality_column in columns:
+        for fast, quality_column in columns:
             quality = row[quality_column] if quality_column >= 0 else 1.0
             activity = row[fast]
             if not quality > 0.1 or not math.isfinite(activity):
                 continue
-            if slow >= 0 and math.isfinite(row[slow]):
-                activity = 0.5 * (activity + row[slow])
             total += quality * activity
             weight_sum += quality
             best = max(best, quality)
         return (total / weight_sum if weight_sum > 0.0 else 0.0), min(best, 1.0)
+
+
+def _contraction(activity_z: float, full_z: float) -> float:
+    """Share of a full contraction. z counts in logarithms, contraction in amplitude, so the curve bends up;
+    its straight part lets activity too small to see, and relaxation, still lean the estimate.
+    """
+    share = max(-0.3, min(1.2, activity_z / full_z))
+    return _LINEAR * share + (1.0 - _LINEAR) * max(0.0, share) ** 2
 
 
 class _ArousalModel:
