@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -171,8 +172,8 @@ class LslInlet(OpenedSource):
         infos = network.find_infos(spec.kind, by_name, spec.source_id or None, 1, self._open_timeout_s)
         if not infos:
             raise DeviceNotFound(network.not_found_sentence(spec.kind, by_name, spec.source_id or None))
-        samples_per_unit = spec.rate_hz or 100.0  # liblsl counts in seconds, or in hundreds of samples
-        buffer = max(math.ceil(self._buffer_s * (1.0 if spec.rate_hz else 60.0 / samples_per_unit)), 1)
+        # liblsl counts in seconds, or in hundreds of samples; irregular frames come at 60 Hz at most.
+        buffer = max(math.ceil(self._buffer_s) if spec.rate_hz else round(0.6 * self._buffer_s), 1)
         inlet = pylsl.StreamInlet(infos[0], buffer, recover=bool(spec.source_id), as_numpy=True)
         try:
             info = inlet.info(self._open_timeout_s)
@@ -236,7 +237,7 @@ class LslInlet(OpenedSource):
             DeviceLost: The source died and, having no source id, cannot be recognised when it comes back.
         """
         with self._reading:
-            deadline_s = self._clock() + timeout_s
+            deadline_s = time.monotonic() + timeout_s
             wait_s = timeout_s
             while True:
                 if self._pending:
@@ -247,7 +248,7 @@ class LslInlet(OpenedSource):
                 if self._pending:
                     continue
                 self._note_silence()
-                wait_s = deadline_s - self._clock()
+                wait_s = deadline_s - time.monotonic()
                 if wait_s <= 0 or timeout_s <= 0:
                     return empty_block(self._spec, self._numbers.next_number)
 

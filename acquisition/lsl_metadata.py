@@ -137,15 +137,10 @@ def to_stream_info(spec: StreamSpec) -> Any:
     """Return the pylsl.StreamInfo that announces `spec`.
 
     Raises:
-        ValueError: A text cannot be carried: control characters, quotes in the name or the source id (LSL
-            could not find the stream again), or a metadata key that is no XML element name.
+        ValueError: A text cannot be carried: control characters, or a metadata key that is no XML element
+            name.
     """
-    for text in (spec.name, spec.source_id):
-        _check_text(spec, text)
-        if "'" in text or '"' in text:
-            raise ValueError(f"{text!r}: names and source ids on LSL carry no quotes")
-    if not spec.name or not spec.source_id:
-        raise ValueError(f"stream {spec.name!r} needs a name and a source id, so that it is found again")
+    _check_text(spec, spec.name, spec.source_id)
     info = pylsl.StreamInfo(
         spec.name,
         spec.kind.value,
@@ -281,7 +276,8 @@ class _Parts:
     def spec(
         self, channels: Iterable[Channel], dtype: SampleType, frame: FrameFormat | None = None
     ) -> StreamSpec:
-        metadata = {child.tag: child.text or "" for child in self.desc.findall("zygoma/*")}
+        facts = self.desc.findall("zygoma/*")
+        metadata = {fact.tag: fact.text or "" for fact in facts if _ELEMENT_NAME.match(fact.tag)}
         return StreamSpec(
             self.name, self.kind, tuple(channels), self.rate_hz, dtype, self.source_id, frame, metadata
         )

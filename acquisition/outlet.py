@@ -39,8 +39,12 @@ class LslOutlet:
                 them). Left out: 2 s of frames, 60 s of anything else.
 
         Raises:
-            ValueError: The spec cannot be announced (see `to_stream_info`).
+            ValueError: The spec cannot be announced: no name or source id, quotes in them (liblsl could not
+                find the stream again after a restart), or as `to_stream_info` says.
         """
+        for text in (spec.name, spec.source_id):
+            if not text or "'" in text or '"' in text:
+                raise ValueError(f"a stream needs a name and a source id without quotes, got {text!r}")
         network.ensure_configured()
         if buffer_s is None:
             buffer_s = FRAME_BUFFER_S if spec.kind in FRAME_KINDS else SAMPLE_BUFFER_S

@@ -7,6 +7,7 @@ turned upright, and those too small for a face are enlarged.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -39,6 +40,9 @@ JPEG_QUALITY = 95
 
 SMALL_SIDE_PX = 360
 """Videos whose shorter side is below this are enlarged: face landmarks need pixels to hold on to."""
+
+_MAX_RATE_HZ = 480.0
+_RATE_FRAMES = 100
 
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
@@ -103,13 +107,15 @@ class VideoFile(OpenedSource):
             width, height = first.width, first.height
             codec = video.codec_context.name
             aspect = float(video.sample_aspect_ratio or 1) or 1.0
-            rate = video.average_rate or video.guessed_rate or Fraction(0)
+            rate_hz = float(video.average_rate or 0)
             length_s = video.duration * video.time_base if video.duration else None
             if length_s is None and container.duration:
                 length_s = container.duration / av.time_base
             self.duration_s: float | None = float(length_s) if length_s else None
             # Players count from the container's beginning, which sound and picture share.
             self._origin_s = (container.start_time or 0) / av.time_base
+        if not 1 <= rate_hz <= _MAX_RATE_HZ:
+            rate_hz = self._counted_rate_hz()
         if not 0.98 < aspect < 1.02:
             width = round(width * aspect)  # square pixels, or faces come out broad or narrow
         if self._rotation in (90, 270):
@@ -128,7 +134,7 @@ class VideoFile(OpenedSource):
             name or self._path.name.replace("'", "_").replace('"', "_"),
             Kind.CAMERA,
             (Channel("jpeg" if self._encode else "bgr"), Channel("frame_number")),
-            float(rate) if 0 < rate < 1000 else 0.0,
+            rate_hz,
             SampleType.STRING,
             f"video-{identity}",
             FrameFormat(*self._size, "MJPG" if self._encode else "BGR8"),
@@ -152,6 +158,18 @@ class VideoFile(OpenedSource):
         # Frames and slices on all cores: the decoder works ahead while the caller looks at a frame.
         video.thread_type = "AUTO"
         return container, video
+
+    def _counted_rate_hz(self) -> float:
+        """Rate by the times of the first frames, for files whose header names the clock's rate instead."""
+        container, video = self._open_container()
+        with container:
+            packets = itertools.islice(container.demux(video), _RATE_FRAMES)
+            times = sorted(
+                float(packet.pts * packet.time_base) for packet in packets if packet.pts is not None
+            )
+        intervals_s = np.diff(times)
+        typical_s = float(np.median(intervals_s[intervals_s > 0])) if np.any(intervals_s > 0) else 0.0
+        return round(1.0 / typical_s, 3) if typical_s > 0 else 0.0
 
     def _first_frame(self, container: Any, video: Any) -> Any:
         for packet in container.demux(video):

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pylsl
@@ -220,8 +221,7 @@ def test_markers_of_other_programs():
     """Numbers and several columns, as stimulus programs send them; bytes that are no UTF-8."""
     number = next(_ids)
     info = pylsl.StreamInfo(f"m{number}", "Markers", 1, 0.0, "int32", f"m-{number}")
-    spec = emg_spec(0.0, kind=Kind.MARKERS, channels=(Channel("ch1"),), dtype=SampleType.STRING)
-    spec = StreamSpec(info.name(), Kind.MARKERS, spec.channels, 0.0, SampleType.STRING, info.source_id())
+    spec = StreamSpec(info.name(), Kind.MARKERS, (Channel("ch1"),), 0.0, SampleType.STRING, info.source_id())
     with foreign(spec, info) as (outlet, inlet):
         outlet.push_sample([42])
         assert receive(inlet, 1)[0].data == ("42",)
@@ -239,8 +239,8 @@ def test_emg_in_volts_arrives_in_microvolts():
     info = pylsl.StreamInfo(f"v{number}", "EMG", 1, 100.0, "double64", f"v-{number}")
     info.set_channel_labels(["ZYG_L"])
     info.set_channel_units("volts")
-    spec = emg_spec(100.0, channels=(Channel("ZYG_L", "microvolts", "EMG"),))
-    spec = StreamSpec(info.name(), Kind.EMG, spec.channels, 100.0, SampleType.FLOAT32, info.source_id())
+    channels = (Channel("ZYG_L", "microvolts", "EMG"),)
+    spec = StreamSpec(info.name(), Kind.EMG, channels, 100.0, SampleType.FLOAT32, info.source_id())
     with foreign(spec, info) as (outlet, inlet):
         outlet.push_sample([12.5e-6])
         block = receive(inlet, 1)[0]
@@ -373,8 +373,7 @@ def test_a_missing_stream_is_told_with_those_there_are():
 def test_a_stream_that_changed_is_refused():
     spec = emg_spec()
     channels = tuple(Channel(label, "microvolts", "EMG") for label in ("ZYG_R", "COR_R"))
-    changed = emg_spec(channels=channels)
-    changed = StreamSpec(spec.name, Kind.EMG, channels, 500.0, SampleType.FLOAT32, spec.source_id)
+    changed = replace(spec, channels=channels)
     with LslOutlet(changed), pytest.raises(InvalidSignal, match="ZYG_R"):
         LslInlet(spec).open()
 
@@ -394,6 +393,12 @@ def test_bad_pushes_are_refused():
             camera.push(Block(cam, np.array([1.0]), picture, 0))
     with pytest.raises(ValueError, match="closed"):
         outlet.push(Block(spec, np.array([1.0]), np.zeros((1, 2), np.float32), 0))
+
+
+@pytest.mark.parametrize("change", [{"name": "it's"}, {"name": ""}, {"source_id": ""}, {"source_id": 'a"b'}])
+def test_streams_that_could_not_be_found_again_are_not_announced(change):
+    with pytest.raises(ValueError, match="source id"):
+        LslOutlet(replace(emg_spec(), **change))
 
 
 def test_rate_is_measured_by_the_stamps():
