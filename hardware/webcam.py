@@ -284,15 +284,19 @@ class Webcam(OpenedSource):
         while not self._stop.is_set():
             try:
                 frame = self._grab()
-            except DeviceLost as error:
+            except (DeviceLost, cv2.error) as error:
+                lost = error if isinstance(error, DeviceLost) else self._broken(error)
                 with self._arrived:
-                    self._failure = error
+                    self._failure = lost
                     self._arrived.notify_all()
                 return
             if frame is not None:
                 with self._arrived:
                     self._queue.append(frame)
                     self._arrived.notify_all()
+
+    def _broken(self, error: cv2.error) -> DeviceLost:
+        return DeviceLost(f"Camera {self._device} broke off ({error.err}); plug it in again.")
 
     def read(self, timeout_s: float) -> Block:
         """Return the next frame, empty if none came in `timeout_s` seconds.

@@ -215,6 +215,23 @@ def test_the_grabbing_thread_stamps_and_counts():
     assert capture.released
 
 
+def test_an_error_inside_opencv_ends_the_camera_and_is_told():
+    clock = ManualClock()
+    capture = FakeCapture(clock)
+    retrieve = capture.retrieve
+
+    def failing():
+        return cv2.imdecode(np.empty(0, np.uint8), 1) if capture.grabs > 60 else retrieve()
+
+    capture.retrieve = failing  # type: ignore[method-assign]
+    with (
+        Webcam(0, clock=clock, capture=lambda device: capture) as source,
+        pytest.raises(DeviceLost, match="plug"),
+    ):
+        for _ in range(200):
+            source.read(5.0)
+
+
 def test_frames_that_are_not_read_are_lost_and_counted(monkeypatch):
     monkeypatch.setattr(webcam, "_QUEUE_FRAMES", 5)
     clock = ManualClock()
