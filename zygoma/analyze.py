@@ -17,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from acquisition.recording import Recording
-from acquisition.session import SessionPaths
+from acquisition.recording import Recording, find_xdf
 from acquisition.stream import Block, EndOfStream, InvalidSignal, Kind, Source, StreamSpec
 from fusion.events import FaceEvent
 from zygoma.pipeline import SENSOR_KINDS, Pipeline, PipelineSettings
@@ -294,14 +293,6 @@ def default_folder(session: Path) -> Path:
 
     A folder with several runs keeps them apart: ``derivatives/<run>/``.
     """
-    folder = session if session.is_dir() else session.parent
-    if session.is_dir() and not list(folder.glob("*.xdf")):
-        # A subject's folder or the like, in which Recording has found the one run.
-        folder = Recording(session).path.parent
-    runs = sorted(folder.glob("*.xdf"))
-    if len(runs) <= 1 or session.is_dir():
-        return folder / "derivatives"
-    try:
-        return folder / "derivatives" / SessionPaths.of(session).stem
-    except ValueError:
-        return folder / "derivatives" / session.stem
+    xdf = find_xdf(session)
+    folder = xdf.parent / "derivatives"
+    return folder if len(list(xdf.parent.glob("*.xdf"))) == 1 else folder / xdf.stem

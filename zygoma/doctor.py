@@ -115,7 +115,7 @@ def _face_landmarker() -> Check:
 
     from processing.landmarks import FaceMesh
 
-    picture = np.ascontiguousarray(cv2.resize(astronaut()[:240, 100:420], (640, 480)))
+    picture = np.asarray(cv2.resize(astronaut()[:240, 100:420], (640, 480)), dtype=np.uint8)
     mesh = FaceMesh()
     try:
         seen = mesh.detect(picture, 0.0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from acquisition.clock import Clock
 from acquisition.inlet import Incident, LslInlet
@@ -12,6 +13,35 @@ from acquisition.stream import Block, DeviceLost, StreamSpec, ZygomaError
 
 READ_TIMEOUT_S = 0.1
 WATCH_INTERVAL_S = 0.25
+GAP_DIGEST_S = 5.0
+
+
+class GapDigest:
+    """Lets the first gap of a stream through and sums up those that follow, so that no one is flooded."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._held: list[Incident] = []
+        self._told_s = -math.inf
+
+    def told(self, incidents: Sequence[Incident], now_s: float) -> list[Incident]:
+        """What to tell at `now_s`, given what has just happened."""
+        telling = [incident for incident in incidents if incident.kind != "gap"]
+        self._held += [incident for incident in incidents if incident.kind == "gap"]
+        if self._held and now_s - self._told_s >= GAP_DIGEST_S:
+            telling.append(self._summary())
+            self._held.clear()
+            self._told_s = now_s
+        return telling
+
+    def _summary(self) -> Incident:
+        if len(self._held) == 1:
+            return self._held[0]
+        last = self._held[-1]
+        lost = sum(incident.lost for incident in self._held)
+        seconds = sum(incident.seconds for incident in self._held)
+        sentence = f"{self._name} lost {lost} samples in {len(self._held)} gaps."
+        return Incident(last.time_s, "gap", lost, seconds, sentence)
 
 
 class StreamReaders:
@@ -113,13 +143,14 @@ class StreamReaders:
         self._spawn(lambda: self._read(inlet, handle), f"zygoma-{spec.kind}")
 
     def _read(self, inlet: LslInlet, handle: Callable[[Block], None]) -> None:
+        digest = GapDigest(inlet.spec.name)
         while self.running:
             try:
                 block = inlet.read(READ_TIMEOUT_S)
             except DeviceLost as error:
                 self.tell("lost", str(error))
                 return
-            for incident in inlet.take_incidents():
+            for incident in digest.told(inlet.take_incidents(), self._clock()):
                 self._on_incident(incident)
             if len(block):
                 handle(block)

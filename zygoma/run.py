@@ -28,6 +28,7 @@ from zygoma.terminal import LISTED_TYPES, view
 
 REDRAW_HZ = 10.0
 STREAM_WAIT_S = 5.0
+REPLAY_LEAD_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,13 @@ def _run_engine(options: LiveOptions, stop: threading.Event) -> None:
         if options.json:
             print_json_text(event.to_json())
         elif headless and event.trial_type in LISTED_TYPES:
-            console.print(f"{event.onset - engine.started_s:8.2f} s  {event.explanation}", highlight=False)
+            tell(event.onset - engine.started_s, event.explanation)
 
     def on_incident(incident: Incident) -> None:
         if options.json:
             print(incident.sentence, file=sys.stderr, flush=True)
         elif headless:
-            console.print(f"{incident.time_s - engine.started_s:8.2f} s  {incident.sentence}", style="yellow")
+            tell(incident.time_s - engine.started_s, incident.sentence, style="yellow")
 
     headless = options.headless or options.json or not console.is_terminal
     warm_up()
@@ -126,6 +127,11 @@ def _run_engine(options: LiveOptions, stop: threading.Event) -> None:
             _watch(engine, options.seconds, stop, show=not headless)
         if not options.json:
             _print_closing(engine)
+
+
+def tell(time_s: float, sentence: str, style: str | None = None) -> None:
+    """One line with its time; not wrapped, so that a pipe gets it whole."""
+    console.print(f"{time_s:8.2f} s  {sentence}", style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_json_text(text: str) -> None:
@@ -206,8 +212,10 @@ def run_replay(session: Path, *, rate: float, loop: bool, lan: bool) -> None:
     from zygoma.publish import publish
 
     network.configure(lan=lan)
-    player = Player(Recording(session), rate=rate, loop=loop, clock=lsl_clock, sleep=time.sleep)
-    sources = list(player.sources())
+    # The streams are announced at once and play a little later, so that whoever listens misses nothing.
+    recording = Recording(session)
+    player = Player(recording, rate=rate, loop=loop, clock=lsl_clock, sleep=time.sleep, lead_s=REPLAY_LEAD_S)
+    sources = list(player.sources)
     if not sources:
         raise DeviceNotFound(f"{session} holds no stream that can be replayed.")
     with stop_signals() as stop:
@@ -271,12 +279,14 @@ def run_analyze(
                 inputs = with_recording(inputs, kind, path)
             folder = out or first.parent / "derivatives" / first.stem
         total = inputs.duration_s if inputs.duration_s == inputs.duration_s else None
+        hidden = as_json or not errors.is_terminal
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-        with Progress(*columns, TimeRemainingColumn(), console=errors, disable=as_json) as progress:
+        with Progress(*columns, TimeRemainingColumn(), console=errors, disable=hidden) as progress:
             task = progress.add_task(f"Analysing {inputs.label}", total=total)
             summary = analyze(
                 inputs, folder, settings, on_time=lambda time_s: progress.update(task, completed=time_s)
             )
+            progress.update(task, total=1, completed=1)
     if as_json:
         print_json(summary.to_dict())
         return
@@ -287,6 +297,6 @@ def run_analyze(
         )
     for event in sorted(summary.events, key=lambda event: event.onset):
         if event.trial_type in LISTED_TYPES:
-            console.print(f"{event.onset - inputs.start_s:8.2f} s  {event.explanation}", highlight=False)
+            tell(event.onset - inputs.start_s, event.explanation)
     for label, words in summary.quality_words.items():
         console.print(f"{label}: {words}", highlight=False)

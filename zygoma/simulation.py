@@ -1,54 +1,10 @@
-"""One simulated device by its name, and whole simulated recordings as blocks."""
+"""Whole simulated recordings as blocks, for benchmarks and tests."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from acquisition.clock import Clock, ManualClock, Sleep
-from acquisition.stream import Block, EndOfStream, Source
-from hardware.simulated import GroundTruth, Scenario, SimulatedCamera, SimulatedEmg, SimulatedThermal
-
-DEVICES: dict[str, Any] = {
-    "camera": SimulatedCamera,
-    "emg": SimulatedEmg,
-    "thermal": SimulatedThermal,
-    "truth": GroundTruth,
-}
-
-
-def simulated_source(
-    device: str,
-    scenario: Scenario,
-    *,
-    clock: Clock,
-    sleep: Sleep,
-    start_s: float,
-    seed: int = 0,
-    loop: bool = False,
-    rate_hz: float | None = None,
-    encode: bool = True,
-) -> Source:
-    """The simulated person's `device`.
-
-    Args:
-        device: ``camera``, ``emg``, ``thermal`` or ``truth``.
-        scenario: What the person does.
-        clock, sleep: Time and waiting, LSL clock.
-        start_s: Clock time of the scenario's t = 0.
-        seed: Of the device's noise.
-        loop: Go on with fresh scripts of the same kind; else the source ends.
-        rate_hz: None is the device's own.
-        encode: False gives the camera's pictures as BGR arrays instead of JPEG.
-    """
-    options: dict[str, Any] = {"clock": clock, "sleep": sleep, "start_s": start_s, "loop": loop}
-    if device != "truth":
-        options["seed"] = seed
-        if rate_hz is not None:
-            options["rate_hz"] = rate_hz
-    if device == "camera":
-        options["encode"] = encode
-    source: Source = DEVICES[device](scenario, **options)
-    return source
+from acquisition.clock import ManualClock
+from acquisition.stream import Block, EndOfStream
+from hardware.simulated import Scenario, simulated_source
 
 
 def simulated_blocks(
@@ -64,7 +20,7 @@ def simulated_blocks(
     """All blocks of one device from the first to the last sample, as fast as they can be made.
 
     Args:
-        device, scenario, start_s, seed, rate_hz, encode: See `simulated_source`.
+        device, scenario, start_s, seed, rate_hz, encode: See `hardware.simulated.simulated_source`.
         limit: Stop after this many blocks.
     """
     clock = ManualClock(start_s)
@@ -77,6 +33,7 @@ def simulated_blocks(
         seed=seed,
         rate_hz=rate_hz,
         encode=encode,
+        loop=False,
     )
     blocks: list[Block] = []
     source.open()

@@ -59,14 +59,13 @@ def build_source(request: SourceRequest) -> Source:
 
 
 def _simulated(request: SourceRequest) -> Source:
-    from hardware.simulated import Scenario
-    from zygoma.simulation import simulated_source
+    from hardware.simulated import Scenario, simulated_source
 
     length_s = request.duration_s or DEMO_SCENARIO_S
     scenario = getattr(Scenario, request.scenario)(seed=request.seed, duration_s=length_s)
     start_s = request.start_s if request.start_s is not None else lsl_clock() + 0.5
     return simulated_source(
-        request.kind,
+        "ground_truth" if request.kind == "truth" else request.kind,
         scenario,
         clock=lsl_clock,
         sleep=time.sleep,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.layout import Layout
 from rich.panel import Panel
 from rich.table import Table
@@ -104,8 +104,9 @@ def _banner(snapshot: Snapshot) -> Text:
 def _action_units(snapshot: Snapshot) -> Panel:
     row = snapshot.rows.get(Kind.ACTION_UNITS, {})
     table = Table.grid(padding=(0, 1))
-    for justify in ("right", "right", "left", "left", "right"):
-        table.add_column(justify=justify)  # type: ignore[arg-type]
+    sides: tuple[JustifyMethod, ...] = ("right", "right", "left", "left", "right")
+    for justify in sides:
+        table.add_column(justify=justify)
     for au in SHOWN_AUS:
         both = row.get(f"AU{au}", math.nan)
         left, right = row.get(f"AU{au}_left", both), row.get(f"AU{au}_right", both)
@@ -219,7 +220,7 @@ def candidate_cells(event: FaceEvent, started_s: float) -> list[RenderableType]:
         f"{event.onset - started_s:7.2f}",
         Text(what, style="bold" if event.trial_type == "micro_expression" else "dim"),
         f"{1000 * event.duration:.0f}",
-        event.action_units,
+        "+".join(map(str, event.action_units)),
         event.side,
         Text(event.category, style=style),
         f"{event.confidence:.2f}",
