@@ -20,6 +20,7 @@ from fusion.events import FaceEvent
 from fusion.macro_expressions import Blinks, MacroExpressions, MacroSettings
 from fusion.micro_expressions import MicroExpressions, MicroSettings
 from fusion.neutral import NeutralFace
+from fusion.speech import Speech
 from fusion.timeline import Timeline
 from fusion.valence import ValenceFilter, ValenceWeights, valence_stream_spec
 from processing.findings import Burst, Movement
@@ -110,12 +111,13 @@ class Fusion:
         self._valence = ValenceFilter(action_units=spec, weights=self.calibration)
         self._face = spec.labels.index("face") if spec is not None and "face" in spec.labels else -1
         self._neutral = NeutralFace(spec, self.calibration.neutral) if spec is not None else None
-        self._macro = MacroExpressions(spec, self.settings.macro) if spec is not None else None
+        speech = Speech()
+        self._macro = MacroExpressions(spec, self.settings.macro, speech) if spec is not None else None
         self._blinks = Blinks(spec) if spec is not None else None
         self._emg = Timeline()
         self._thermal = Timeline()
         self._evidence = EmgEvidence(self._emg)
-        self._micro = MicroExpressions(self._macro, self._blinks, self._evidence, self.settings.micro)
+        self._micro = MicroExpressions(self._macro, self._blinks, self._evidence, speech, self.settings.micro)
         self._emg_spec: StreamSpec | None = None
         self._thermal_spec: StreamSpec | None = None
         self._pictures: list[tuple[float, np.ndarray]] = []

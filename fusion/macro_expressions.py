@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from acquisition.stream import StreamSpec
 from fusion.atlas import load_atlas, main_branch_of, muscles_of
 from fusion.events import FaceEvent
-from fusion.rules import code
+from fusion.rules import CATEGORY_OF, code
+from fusion.speech import LOWER_FACE_UNITS, Speech
+from fusion.tables import emotions_of
 from processing.findings import Side
 
 MACRO_MINIMUM_S = 0.5
@@ -34,6 +36,7 @@ class MacroSettings:
         on, off: Activity begins above `on` and ends below `off`.
         edge: Onset and offset are dated to where the intensity leaves or comes below this.
         gap_s: A dip shorter than this does not end an activity.
+        beyond_speech: Activity of the mouth weaker than this is the speech's when the person speaks.
         together: AUs whose activities have an intersection over union of at least this are one expression.
     """
 
@@ -42,6 +45,7 @@ class MacroSettings:
     edge: float = 0.03
     gap_s: float = 0.15
     together: float = 0.35
+    beyond_speech: float = 0.5
 
 
 @dataclass
@@ -108,10 +112,14 @@ class MacroExpressions:
     Args:
         spec: The ActionUnits stream.
         settings: Thresholds.
+        speech: Recent mouth movements, against which weak expressions of the mouth are checked.
     """
 
-    def __init__(self, spec: StreamSpec, settings: MacroSettings | None = None) -> None:
+    def __init__(
+        self, spec: StreamSpec, settings: MacroSettings | None = None, speech: Speech | None = None
+    ) -> None:
         self.settings = settings or MacroSettings()
+        self._speech = speech or Speech()
         labels = {label: column for column, label in enumerate(spec.labels)}
         self._columns = tuple(
             _Columns(
@@ -198,16 +206,14 @@ class MacroExpressions:
                 self._closed, key=lambda each: (each.unit in EXPRESSIVE_UNITS, each.area, -each.number)
             )
             if time_s - seed.offset_s < 0.3 or any(
-                self._with_end(other, time_s).overlap(seed) >= self.settings.together for other in self._open
+                self._belongs(self._with_end(other, time_s), seed) for other in self._open
             ):
                 break
-            members = [
-                other
-                for other in self._closed
-                if other is seed or other.overlap(seed) >= self.settings.together
-            ]
+            members = [other for other in self._closed if other is seed or self._belongs(other, seed)]
             self._closed = [activity for activity in self._closed if activity not in members]
             if any(each.duration_s > MACRO_MINIMUM_S and each.unit in EXPRESSIVE_UNITS for each in members):
+                if self._is_speech(seed, members):
+                    continue
                 event = self._event(seed, members)
                 for member in members:
                     member.name = event.id
@@ -216,6 +222,22 @@ class MacroExpressions:
                     each for each in self._recent if each.offset_s > seed.offset_s - 4.0
                 ] + members
         return events
+
+    def _belongs(self, other: Activity, seed: Activity) -> bool:
+        """Whether an activity is of the same expression: simultaneous, or of one class and mostly inside."""
+        if other.overlap(seed) >= self.settings.together:
+            return True
+        inside = min(other.offset_s, seed.offset_s) - max(other.onset_s, seed.onset_s)
+        return inside >= 0.5 * other.duration_s and bool(_classes(other.unit) & _classes(seed.unit))
+
+    def _is_speech(self, seed: Activity, members: list[Activity]) -> bool:
+        """Weak activity of the mouth alone, most of the time of which the person spoke."""
+        return (
+            seed.peak < self.settings.beyond_speech
+            and seed.unit in LOWER_FACE_UNITS
+            and all(each.unit in LOWER_FACE_UNITS or each.peak < seed.peak for each in members)
+            and self._speech.share(seed.onset_s, seed.offset_s) > 0.4
+        )
 
     @staticmethod
     def _with_end(activity: Activity, time_s: float) -> Activity:
@@ -272,10 +294,16 @@ def salient(peaks: Mapping[int, float], share: float = 0.3) -> dict[int, float]:
     kept = {unit: peak for unit, peak in peaks.items() if peak >= share * strongest}
     smile, mouth = kept.get(12, 0.0), max((kept.get(unit, 0.0) for unit in (25, 26, 27)), default=0.0)
     if smile:
-        kept = {unit: peak for unit, peak in kept.items() if unit not in _SMILE_ECHOES or peak > smile}
-    if max(kept.get(2, 0.0), kept.get(5, 0.0)) > 0.5 * smile and mouth > smile:
-        kept = {unit: peak for unit, peak in kept.items() if unit not in _MOUTH_ECHOES or peak > mouth}
+        kept = {unit: peak for unit, peak in kept.items() if unit not in _SMILE_ECHOES or peak > 1.3 * smile}
+    startled = max(kept.get(2, 0.0), kept.get(5, 0.0))
+    if startled > smile and mouth > 0.5 * smile:
+        kept = {unit: peak for unit, peak in kept.items() if unit not in _MOUTH_ECHOES or peak > startled}
     return kept
+
+
+def _classes(unit: int) -> frozenset[str]:
+    """Categories of the emotions that table 3 gives an AU."""
+    return frozenset(CATEGORY_OF[name] for name in emotions_of(unit))
 
 
 _SMILE_ECHOES = frozenset({7, 10, 14, 16, 17, 20, 22, 23, 24})
@@ -299,13 +327,17 @@ def main_branches(units: Sequence[int]) -> tuple[str, ...]:
 
 def explain_macro(units: Sequence[int], side: Side, duration_s: float, category: str) -> str:
     """One sentence on a macro-expression."""
-    named = [
-        f"{muscles_of(unit)[0]} ({main_branch_of(unit)} branch, AU{unit})"
-        for unit in units
-        if muscles_of(unit)
-    ]
-    where = "both sides' " if side == "both" else f"{side} "
-    return f"{where}{join_words(named)} contracted for {duration_s:.1f} s: {category}"
+    where = "" if side == "both" else f"{side} "
+    both = " on both sides" if side == "both" else ""
+    muscles = join_words([named(unit) for unit in units if muscles_of(unit)])
+    return f"{where}{muscles} contracted{both} for {duration_s:.1f} s: {category}"
+
+
+def named(unit: int, after: str = "") -> str:
+    """Main muscle of an AU with its nerve, e.g. ``corrugator supercilii (temporal branch, AU4)``."""
+    branch = load_atlas().branches[main_branch_of(unit)]
+    nerve = f"{branch.name} branch" if branch.nerve == "CN VII" else branch.nerve
+    return f"{muscles_of(unit)[0]}{after} ({nerve}, AU{unit})"
 
 
 def join_words(words: Sequence[str]) -> str:
@@ -322,7 +354,7 @@ class Blinks:
     like one.
     """
 
-    def __init__(self, spec: StreamSpec, on: float = 0.5, off: float = 0.3, longest_s: float = 0.6) -> None:
+    def __init__(self, spec: StreamSpec, on: float = 0.35, off: float = 0.2, longest_s: float = 0.6) -> None:
         labels = spec.labels
         self._left = labels.index("blink_left") if "blink_left" in labels else -1
         self._right = labels.index("blink_right") if "blink_right" in labels else -1

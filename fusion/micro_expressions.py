@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from fusion.atlas import main_branch_of, muscles_of
+from fusion.atlas import muscles_of
 from fusion.emg_evidence import MUSCLE_OF_PREFIX, EmgEvidence, EmgSupport, channel_parts
 from fusion.events import FaceEvent, TrialType
 from fusion.macro_expressions import (
@@ -24,8 +24,11 @@ from fusion.macro_expressions import (
     join_words,
     main_branches,
     main_muscles,
+    named,
+    salient,
 )
 from fusion.rules import code
+from fusion.speech import LOWER_FACE_UNITS, Speech
 from processing.findings import Burst, Movement, Side
 
 MICRO_TOTAL_S = 0.5
@@ -64,6 +67,7 @@ class MicroSettings:
             evidence is not independent.
         together_s: Movements that begin within this time of each other are one event.
         settle_s: An event is decided this long after its offset, when the EMG has had its say.
+        mouth_settle_s: The same for movements of the mouth alone, which may turn out to be speech.
         patience_s: Longest wait for what is still going on: an open burst, an expression that may mask.
         emg_alone: Whether a burst without visible movement makes a "sub-visible" candidate.
         emg_alone_z: How strong it must be.
@@ -75,6 +79,7 @@ class MicroSettings:
     second_share: float = 0.3
     together_s: float = 0.06
     settle_s: float = 0.15
+    mouth_settle_s: float = 0.5
     patience_s: float = 0.75
     emg_alone: bool = False
     emg_alone_z: float = 8.0
@@ -113,6 +118,7 @@ class MicroExpressions:
     Args:
         macro, blinks: The detectors that see the same rows; they are stepped before this one.
         emg: Recent bursts and channel states.
+        speech: Recent mouth movements.
         settings: See `MicroSettings`.
     """
 
@@ -121,12 +127,14 @@ class MicroExpressions:
         macro: MacroExpressions | None,
         blinks: Blinks | None,
         emg: EmgEvidence,
+        speech: Speech,
         settings: MicroSettings | None = None,
     ) -> None:
         self.settings = settings or MicroSettings()
         self._macro = macro
         self._blinks = blinks
         self._emg = emg
+        self._speech = speech
         self.dropped: Counter[str] = Counter()
         """How many candidates were let go, by veto; ``weak`` for those below the operating point."""
         self.reset()
@@ -149,6 +157,7 @@ class MicroExpressions:
             self._moving[movement.id] = movement
             return
         self._moving.pop(movement.id, None)
+        self._speech.add(movement)
         for candidate in self._candidates:
             if candidate.takes(movement, self.settings.together_s):
                 candidate.members.append(movement)
@@ -194,7 +203,12 @@ class MicroExpressions:
     def _ripe(self, candidate: _Candidate, time_s: float, emg_until_s: float) -> bool:
         settings = self.settings
         since = time_s - candidate.offset_s
-        if since < settings.settle_s or time_s < candidate.found_s + settings.together_s:
+        # A syllable looks like a movement of its own until the next ones come.
+        mouth = LOWER_FACE_UNITS.issuperset(self._units(candidate.members))
+        if (
+            since < (settings.mouth_settle_s if mouth else settings.settle_s)
+            or time_s < candidate.found_s + settings.together_s
+        ):
             return False
         if since >= settings.patience_s:
             return True
@@ -303,6 +317,8 @@ class MicroExpressions:
             and self._blinks.overlaps(main.onset_s - 0.05, main.apex_s + 0.05)
         ):
             vetoes.add("blink")
+        if LOWER_FACE_UNITS.issuperset(units) and self._speech.around(main.onset_s) >= 2:
+            vetoes.add("speech")
         for activity in self._near(candidate):
             if activity.duration_s <= MACRO_MINIMUM_S:
                 continue
@@ -369,6 +385,8 @@ class MicroExpressions:
         ]
         if not near:
             return None
+        leading = salient({each.unit: each.peak for each in near})
+        near = [each for each in near if each.unit in leading] or near
         mask = max(near, key=lambda each: (each.referenced, each.peak * each.duration_s, -each.number))
         mask.referenced = True
         return mask
@@ -411,7 +429,7 @@ class MicroExpressions:
             self.dropped.update(["weak"])
             return None
         coding = code([unit])
-        name = f"{side} {muscles_of(unit)[0]}" if side != "both" else muscles_of(unit)[0]
+        where = f"{side} " if side != "both" else ""
         return FaceEvent(
             onset=burst.onset_s,
             duration=duration,
@@ -430,7 +448,7 @@ class MicroExpressions:
             criteria=_criteria(duration, burst.peak_s - burst.onset_s),
             id=f"emg-{burst.channel}-{round(1000 * burst.onset_s)}",
             explanation=(
-                f"{name} ({main_branch_of(unit)} branch, AU{unit}) fired for {1000 * duration:.0f} ms at "
+                f"{where}{named(unit)} fired for {1000 * duration:.0f} ms at "
                 f"{burst.peak_z:.1f} z without visible movement (sub-visible): {coding.category}"
             ),
         )
@@ -500,7 +518,7 @@ def _explain(
         unit = units[0]
         where = f"{side} " if side != "both" else ""
         both = " on both sides" if side == "both" else ""
-        text = f"{where}{muscles_of(unit)[0]}{both} ({main_branch_of(unit)} branch, AU{unit})"
+        text = f"{where}{named(unit, both)}"
     else:
         text = f"{main.region.replace('_', ' ')} ({main.side})"
     text += f" contracted for {duration_ms:.0f} ms"
