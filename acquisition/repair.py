@@ -72,7 +72,7 @@ def repair(path: Path | str) -> RepairReport:
     kept: list[Path] = []
     told: list[str] = []
     dropped = sum(damage.length for damage in xdf.damage)
-    if not xdf.closed_properly:
+    if xdf.damage or not all(stream.footer for stream in xdf.streams):
         kept.append(_replace(xdf_path, _whole_xdf(xdf)))
         repaired.append(xdf_path)
         told.append(_xdf_sentence(xdf, dropped))

@@ -106,7 +106,7 @@ class XdfFile:
     Attributes:
         streams: In order of appearance.
         damage: What could not be read, in file order.
-        closed_properly: Nothing is damaged and every stream has its footer.
+        closed_properly: Nothing is damaged, there are streams, and each has its footer.
 
     Raises:
         InvalidSignal: Not an XDF file at all.
@@ -124,7 +124,7 @@ class XdfFile:
 
     @property
     def closed_properly(self) -> bool:
-        return not self.damage and all(stream.footer for stream in self.streams)
+        return not self.damage and bool(self.streams) and all(stream.footer for stream in self.streams)
 
     @property
     def size_bytes(self) -> int:
