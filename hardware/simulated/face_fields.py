@@ -1,4 +1,4 @@
-"""How each action unit moves the skin of the simulated face: smooth displacement fields authored from anatomy.
+"""How each action unit moves the skin of the simulated face: smooth fields authored from anatomy.
 
 Coordinates are pixels of the 640 x 480 reference picture with the head at rest (inter-ocular distance
 100 px, x to the picture's right, y down). Left and right are the subject's own; her right is at small x.
@@ -143,8 +143,8 @@ _ACTIONS: dict[int, _Action] = {
         _Pull((320, 297), (30, 7), (0.0, 1.0)), _Pull((320, 327), (28, 7), (0.0, -1.0)),
     )),
     # The lids of 43 and 45 close by `EYES`; what moves with them is the brow, a little.
-    43: _Action(14.5, _UPPER_LID, (_Pull((262, 180), (24, 9), (0.0, 0.05)),)),
-    45: _Action(14.5, _UPPER_LID, (_Pull((262, 180), (24, 9), (0.0, 0.05)),)),
+    43: _Action(15.7, _UPPER_LID, (_Pull((262, 180), (24, 9), (0.0, 0.05)),)),
+    45: _Action(15.7, _UPPER_LID, (_Pull((262, 180), (24, 9), (0.0, 0.05)),)),
 }  # fmt: skip
 
 LID_AUS = (43, 45)
@@ -154,16 +154,17 @@ LID_AUS = (43, 45)
 # The upper margin includes the lashes, so that they travel with the lid.
 _LIDS = np.array(
     [
-        (247.0, 203.4, 203.8), (250.0, 201.8, 205.2), (254.0, 199.6, 207.6), (258.0, 198.0, 209.2),
-        (263.0, 197.0, 210.4), (269.0, 196.8, 211.0), (275.0, 197.6, 210.6), (281.0, 200.0, 209.8),
-        (286.0, 203.4, 209.2), (290.0, 206.4, 208.8), (293.0, 208.3, 208.6),
+        (245.5, 203.8, 204.2), (247.0, 203.2, 206.0), (250.0, 201.6, 208.6), (254.0, 199.8, 210.8),
+        (258.0, 198.6, 212.2), (263.0, 197.9, 213.2), (269.0, 197.8, 213.7), (275.0, 198.5, 213.5),
+        (281.0, 200.5, 212.8), (286.0, 203.2, 212.0), (290.0, 206.0, 211.2), (293.0, 207.8, 210.4),
+        (294.5, 208.8, 209.2),
     ]
 )  # fmt: skip
-LID_COLUMNS = 48
-LID_LEFT_PX = {"right": 246.0, "left": 346.0}
+LID_COLUMNS = 52
+LID_LEFT_PX = {"right": 244.0, "left": 344.0}
 """First column of each eye's lid table, `LID_COLUMNS` wide, one entry per pixel."""
 
-_CREASE_ABOVE_PX = 15.0
+_CREASE_ABOVE_PX = 16.0
 
 
 @lru_cache(maxsize=1)
@@ -272,25 +273,17 @@ def face_fields() -> FaceFields:
         for s, side in enumerate(SIDES):
             flip = 1.0 if side == "right" else -1.0
             mains[index, s] = (_MIDDLE_X + flip * (action.main[0] - _MIDDLE_X), action.main[1])
-            for table, sheet in ((upper, "upper"), (lower, "lower")):
-                table[index, s] = rim * _field_at(action, side, midline, gx, gy, sheet)  # type: ignore[arg-type]
-        moved = sum(
-            sheet_displacement(upper[index, s], lower[index, s], mains[index, 0])
-            for s in ((0, 1) if midline else (0,))
-        )
-        if au not in LID_AUS:
-            scale = full[index] / float(np.hypot(*moved))
-            upper[index] *= scale
-            lower[index] *= scale
-        else:
-            upper[index] *= full[index]
-            lower[index] *= full[index]
+            upper[index, s] = rim * _field_at(action, side, midline, gx, gy, "upper")
+            lower[index, s] = rim * _field_at(action, side, midline, gx, gy, "lower")
+        moved = sheet_displacement(upper[index], lower[index], mains[index, 0])
+        moved = moved.sum(axis=0) if midline else moved[0]
+        scale = full[index] / (1.0 if au in LID_AUS else float(np.hypot(moved[0], moved[1])))
+        upper[index] *= scale
+        lower[index] *= scale
     response = np.zeros((count, 2, count, 2, 2))
     for i in range(count):
         for s in range(2):
-            for j in range(count):
-                for r in range(2):
-                    response[i, s, j, r] = sheet_displacement(upper[j, r], lower[j, r], mains[i, s])
+            response[i, s] = sheet_displacement(upper, lower, mains[i, s])
     for au in LID_AUS:
         for s in range(2):
             i = AU_INDEX[au]
@@ -303,18 +296,21 @@ def face_fields() -> FaceFields:
 def sheet_displacement(
     upper: NDArray[np.float32], lower: NDArray[np.float32], point: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Displacement [2] at a resting point from tables [rows, columns, 2], on the sheet the point lies on."""
+    """Displacement [..., 2] at a resting point [2] from tables [..., rows, columns, 2] of the two sheets.
+
+    It is read by bilinear interpolation on the sheet that the point lies on.
+    """
     below = bool(point[1] > seam_y(np.asarray(point[0])))
     table = lower if below else upper
     fx = (point[0] - FACE_LEFT_PX) / FACE_STEP_PX
     fy = (point[1] - FACE_TOP_PX) / FACE_STEP_PX
     column, row = int(np.floor(fx)), int(np.floor(fy))
     if not (0 <= column < FACE_COLUMNS - 1 and 0 <= row < FACE_ROWS - 1):
-        return np.zeros(2)
+        return np.zeros((*table.shape[:-3], 2))
     ax, ay = fx - column, fy - row
-    cell = table[row : row + 2, column : column + 2].astype(np.float64)
-    top = cell[0, 0] * (1 - ax) + cell[0, 1] * ax
-    bottom = cell[1, 0] * (1 - ax) + cell[1, 1] * ax
+    cell = table[..., row : row + 2, column : column + 2, :].astype(np.float64)
+    top = cell[..., 0, 0, :] * (1 - ax) + cell[..., 0, 1, :] * ax
+    bottom = cell[..., 1, 0, :] * (1 - ax) + cell[..., 1, 1, :] * ax
     return np.asarray(top * (1 - ay) + bottom * ay)
 
 
@@ -323,7 +319,7 @@ def main_displacements(activations: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Pixels at an inter-ocular distance of 100 px, without head motion.
     """
-    return np.einsum("isjrd,jr->isd", face_fields().main_response, activations)
+    return np.asarray(np.einsum("isjrd,jr->isd", face_fields().main_response, activations))
 
 
 def main_point(au: int, side: str) -> NDArray[np.float64]:

@@ -110,7 +110,9 @@ class GroundTruth(OpenedSource):
             raise EndOfStream("Every event of the simulated scenario has been told.")
         if not self._playback.wait_until(self._pending[0], timeout_s):
             return empty_block(self._spec, self._sent)
-        now_s, stamps, texts = self._clock(), [], []
+        now_s = self._clock()
+        stamps: list[float] = []
+        texts: list[str] = []
         while self._pending is not None and self._pending[0] <= now_s:
             onset_s, record = self._pending
             # Stamps increase strictly even if two events begin together.

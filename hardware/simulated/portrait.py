@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -146,9 +147,11 @@ def _inverse_map(moves: tuple[tuple[tuple[float, float], tuple[float, float]], .
     xs = np.arange(-MARGIN_PX, REFERENCE_WIDTH_PX + MARGIN_PX + step, step)
     ys = np.arange(-MARGIN_PX, REFERENCE_HEIGHT_PX + MARGIN_PX + step, step)
     gx, gy = np.meshgrid(xs, ys)
-    offset = spline(np.stack([gx.ravel(), gy.ravel()], axis=1)).reshape(*gx.shape, 2)
+    offset = np.zeros((*gx.shape, 2))
     # The spline is global; outside the face nothing moves.
     reach = np.hypot((gx - 320) / 120.0, (gy - 290) / 105.0)
+    near = reach < 1.25
+    offset[near] = spline(np.stack([gx[near], gy[near]], axis=1))
     offset *= np.clip((1.25 - reach) / 0.35, 0, 1)[..., None]
     full = np.empty((REFERENCE_HEIGHT_PX + 2 * MARGIN_PX, REFERENCE_WIDTH_PX + 2 * MARGIN_PX, 2), np.float32)
     py, px = np.mgrid[0 : full.shape[0], 0 : full.shape[1]].astype(np.float32)
@@ -190,13 +193,13 @@ def _close_mouth(smiling: NDArray[np.uint8]) -> NDArray[np.uint8]:
     within = np.clip((1.06 - np.abs(x - middle) / half) / 0.15, 0, 1)
     dark = 0.62 * within * np.exp(-0.5 * (depth / 1.5) ** 2)
     closed *= 1 - dark[..., None] * np.array([0.9, 1.0, 0.85])
-    return np.clip(closed + 0.5, 0, 255).astype(np.uint8)
+    return _as_picture(closed + 0.5)
 
 
 def _soften_folds(face: NDArray[np.uint8]) -> NDArray[np.uint8]:
     mask = np.zeros(face.shape[:2], np.float32)
     for fold in _SMILE_FOLDS:
-        points = np.round((np.array(fold) + MARGIN_PX)).astype(np.int32)
+        points = np.round(np.array(fold) + MARGIN_PX).astype(np.int32)
         cv2.polylines(mask, [points], False, 1.0, 9, cv2.LINE_AA)
     mask = np.asarray(np.minimum(cv2.GaussianBlur(mask, (0, 0), 4.0) * 1.1, 0.85), np.float32)[..., None]
     soft = cv2.GaussianBlur(face, (0, 0), 7.0)
@@ -208,9 +211,9 @@ def _with_skin_texture(face: NDArray[np.uint8]) -> NDArray[np.uint8]:
     rng = np.random.default_rng(1992)
     fine = cv2.GaussianBlur(rng.standard_normal(face.shape[:2]), (0, 0), 1.0)
     coarse = cv2.GaussianBlur(rng.standard_normal(face.shape[:2]), (0, 0), 2.5)
-    texture = 2.6 * fine / fine.std() - 1.2 * coarse / coarse.std()
+    texture = 1.7 * fine / fine.std() - 0.6 * coarse / coarse.std()
     brightness = face.mean(axis=2) / 255.0
-    return np.clip(face + (texture * (0.35 + 0.65 * brightness))[..., None] + 0.5, 0, 255).astype(np.uint8)
+    return _as_picture(face + (texture * (0.35 + 0.65 * brightness))[..., None] + 0.5)
 
 
 def _mouth_cavity(smiling: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -225,4 +228,8 @@ def _mouth_cavity(smiling: NDArray[np.uint8]) -> NDArray[np.uint8]:
     teeth *= np.clip((bottom - top - 3.0) / 4.0, 0, 1)
     ground = np.broadcast_to(np.array([22.0, 18.0, 40.0]), moved.shape)
     mixed = 0.72 * moved * teeth[..., None] + ground * (1 - teeth[..., None])
-    return np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    return _as_picture(mixed + 0.5)
+
+
+def _as_picture(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.asarray(np.clip(values, 0, 255), dtype=np.uint8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -164,7 +166,7 @@ class FaceRenderer:
         return first_lower
 
 
-def node_cells(position_px: NDArray[np.float64], nodes: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def node_cells(position_px: NDArray[Any], nodes: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Node cell [n] that each reference position [n] lies in, and the place 0-1 within it."""
     place = position_px / NODE_STEP_PX
     cell = np.clip(np.floor(place), 0, nodes - 2).astype(np.int64)

@@ -29,10 +29,10 @@ EMG_LEAD_S = 0.06
 # zygomaticus major, corrugator supercilii. Neighbouring muscles reach the electrodes too (cross-talk), so a
 # disgusted face (9+10) raises the zygomaticus channel without any smile, and blinks reach the corrugator's.
 _EMG_GAIN_UV: dict[int, tuple[float, float]] = {
-    1: (0.5, 9.0), 2: (0.3, 5.0), 4: (1.0, 48.0), 5: (0.3, 2.0), 6: (16.0, 4.0), 7: (2.0, 6.0), 9: (26.0, 20.0),
-    10: (38.0, 5.0), 12: (62.0, 0.6), 14: (18.0, 0.4), 15: (7.0, 0.4), 16: (5.0, 0.2), 17: (5.0, 0.5),
-    18: (9.0, 0.4), 20: (14.0, 0.5), 22: (9.0, 0.4), 23: (8.0, 1.0), 24: (8.0, 1.0), 25: (3.0, 0.2),
-    26: (6.0, 0.3), 27: (10.0, 0.5), 28: (6.0, 0.3), 43: (1.0, 7.0), 45: (1.2, 11.0),
+    1: (0.5, 9.0), 2: (0.3, 5.0), 4: (1.0, 48.0), 5: (0.3, 2.0), 6: (16.0, 4.0), 7: (2.0, 6.0),
+    9: (26.0, 20.0), 10: (38.0, 5.0), 12: (62.0, 0.6), 14: (18.0, 0.4), 15: (7.0, 0.4), 16: (5.0, 0.2),
+    17: (5.0, 0.5), 18: (9.0, 0.4), 20: (14.0, 0.5), 22: (9.0, 0.4), 23: (8.0, 1.0), 24: (8.0, 1.0),
+    25: (3.0, 0.2), 26: (6.0, 0.3), 27: (10.0, 0.5), 28: (6.0, 0.3), 43: (1.0, 7.0), 45: (1.2, 11.0),
 }  # fmt: skip
 
 
@@ -212,8 +212,8 @@ class Scenario:
             micro_rate_per_min: Micro-expressions per minute after the rest; exact, not Poisson.
             micro_amplitude_px: Range of their peak displacement at an inter-ocular distance of 100 px.
             micro_duration_s: Range of their length from onset to offset.
-            masked_fraction: Share of the micro-expressions that hide inside a smile (as far as there are smiles).
-            macro_rate_per_min: Macro-expressions per minute; smiles, frowns, disgust, surprise, sadness in turn.
+            masked_fraction: Share of the micro-expressions that hide inside a smile, one a smile at most.
+            macro_rate_per_min: Macro-expressions per minute: smile, frown, disgust, surprise, sadness.
             speech_rate_per_min: Stretches of speech of 2-4 s per minute.
             blink_rate_per_min: Blinks (Poisson); none falls onto a micro-expression.
             sway_rate_per_min: Larger head movements per minute.
@@ -274,7 +274,7 @@ class Scenario:
         seed = int(np.random.SeedSequence([self.seed, times]).generate_state(1)[0])
         if not self.recipe:
             return replace(self, seed=seed)
-        recipe = {k: tuple(v) if isinstance(v, list) else v for k, v in self.recipe.items()}
+        recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.recipe.items()}
         return Scenario.generate(seed, self.duration_s, **recipe)
 
     # ------------------------------------------------------------ evaluation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,8 +86,8 @@ def write_script(
     *,
     rest_s: float,
     micro_rate_per_min: float,
-    micro_amplitude_px: Sequence[float],
-    micro_duration_s: Sequence[float],
+    micro_amplitude_px: tuple[float, float],
+    micro_duration_s: tuple[float, float],
     masked_fraction: float,
     macro_rate_per_min: float,
     speech_rate_per_min: float,
@@ -142,7 +142,7 @@ def write_script(
     return tuple(events)
 
 
-def _micro_duration(rng: np.random.Generator, bounds_s: Sequence[float]) -> float:
+def _micro_duration(rng: np.random.Generator, bounds_s: tuple[float, float]) -> float:
     # Labelled micro-expressions have medians of 340-470 ms with a tail of short ones.
     low, high = bounds_s
     return float(low + (high - low) * rng.beta(1.8, 1.4))
@@ -151,7 +151,7 @@ def _micro_duration(rng: np.random.Generator, bounds_s: Sequence[float]) -> floa
 def _place(
     rng: np.random.Generator, slots: list[_Slot], first_s: float, last_s: float
 ) -> list[tuple[_Slot, float]]:
-    """Shuffle the slots and share the free time between them as gaps of at least 0.8 s; drop what has no room."""
+    """Shuffle the slots and share the free time as gaps of at least 0.8 s; drop what has no room."""
     order = [slots[i] for i in rng.permutation(len(slots))]
     # The first of the shuffled macro-expressions is a smile, so that a short demo has one.
     macros = iter(sorted((s for s in order if s.trial_type == "macro_expression"), key=lambda s: s.index))
@@ -230,8 +230,8 @@ def _masked(
     rng: np.random.Generator,
     name: str,
     smile: ScriptedEvent,
-    amplitude_px: Sequence[float],
-    duration_s: Sequence[float],
+    amplitude_px: tuple[float, float],
+    duration_s: tuple[float, float],
 ) -> ScriptedEvent:
     length_s = _micro_duration(rng, duration_s)
     room_s = max(smile.release_s - smile.apex_s - length_s, 0.0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -31,12 +32,12 @@ from hardware.simulated.face_fields import AU_INDEX
 from hardware.simulated.playback import Playback
 from hardware.simulated.portrait import MARGIN_PX, resting_portrait
 from hardware.simulated.rendering import FaceRenderer, node_cells
-from hardware.simulated.warp_kernel import NODE_COLUMNS, NODE_ROWS
 from hardware.simulated.scenario import Scenario
+from hardware.simulated.warp_kernel import NODE_COLUMNS, NODE_ROWS
 
 THERMAL_WIDTH_PX, THERMAL_HEIGHT_PX = 160, 120
 REFERENCE_PX_PER_PIXEL = 3.2
-"""A thermal pixel covers this many px of the 640 x 480 reference picture: the eyes are 31 thermal px apart."""
+"""A thermal pixel spans this many px of the 640 x 480 reference picture; the eyes are 31 thermal px apart."""
 
 VIEW_CENTER_PX = (320.0, 225.0)
 """Reference point in the middle of the thermal picture."""
@@ -57,6 +58,8 @@ at rest (`to_thermal_px` gives thermal px); left and right are the subject's own
 
 # Region, standard deviation px, warming in degC at full effect. What drives them is in `_Physiology`.
 _SPREAD_PX = {"nose_tip": 20.0, "glabella": 24.0, "cheek_left": 30.0, "cheek_right": 30.0, "perinasal": 18.0}
+
+Image: TypeAlias = NDArray[np.float32]
 
 _STATE_RATE_HZ = 4.0
 FFC_GAP_S = 2.05
@@ -106,25 +109,27 @@ def _low_pass(x: NDArray[np.float64], time_constant_s: float) -> NDArray[np.floa
 
 @dataclass(frozen=True, eq=False)
 class _Skin:
-    """Resting temperatures float32 [608, 768] (degC, geometry of `Portrait.skin`) and the regions' weights."""
+    """Resting temperatures float32 [608, 768] (degC, as `Portrait.skin`) and the regions' weights."""
 
     celsius: NDArray[np.float32]
     weights: dict[str, NDArray[np.float32]]
 
 
-def _blob(x: NDArray[np.float64], y: NDArray[np.float64], cx: float, cy: float, sx: float, sy: float) -> NDArray[np.float64]:  # fmt: skip
+def _blob(
+    x: NDArray[np.float64], y: NDArray[np.float64], cx: float, cy: float, sx: float, sy: float
+) -> NDArray[np.float64]:
     return np.asarray(np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)))
 
 
 @lru_cache(maxsize=1)
 def resting_skin() -> _Skin:
-    """Temperature map of the resting person: warm eye corners, cool nose tip, brows and hair, 22 degC wall."""
+    """Temperatures of the resting person: warm eye corners, cool nose tip, brows and hair, 22 degC wall."""
     portrait = resting_portrait().skin
     height, width = portrait.shape[:2]
     py, px = np.mgrid[0:height, 0:width].astype(np.float64)
     x, y = px - MARGIN_PX, py - MARGIN_PX
-    grey = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY).astype(np.float64)
-    grey = cv2.GaussianBlur(grey, (0, 0), 2.0)
+    luminance = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY).astype(np.float64)
+    grey = np.asarray(cv2.GaussianBlur(luminance, (0, 0), 2.0), dtype=np.float64)
 
     skin = 33.6 + 0.5 * _blob(x, y, 319, 160, 70, 30)  # forehead
     for side in (-1, 1):
@@ -189,16 +194,24 @@ def roi_celsius(scenario_state: dict[str, float]) -> dict[str, float]:
     }
 
 
+def _sampled(field: Image, x: Image, y: Image) -> Image:
+    """Bilinear samples of a portrait-sized field."""
+    values = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(values, dtype=np.float32)
+
+
+_THERMAL_MIDDLE_PX = np.array([THERMAL_WIDTH_PX / 2 - 0.5, THERMAL_HEIGHT_PX / 2 - 0.5])
+_REFERENCE_MIDDLE_PX = np.array(VIEW_CENTER_PX) - 0.5
+
+
 def to_thermal_px(reference_px: NDArray[np.float64]) -> NDArray[np.float64]:
     """Thermal pixel coordinates [n, 2] of points [n, 2] in the 640 x 480 reference picture."""
-    middle = np.array([THERMAL_WIDTH_PX / 2, THERMAL_HEIGHT_PX / 2])
-    return (reference_px + 0.5 - np.array(VIEW_CENTER_PX)) / REFERENCE_PX_PER_PIXEL + middle - 0.5
+    return np.asarray((reference_px - _REFERENCE_MIDDLE_PX) / REFERENCE_PX_PER_PIXEL + _THERMAL_MIDDLE_PX)
 
 
 def from_thermal_px(thermal_px: NDArray[np.float64]) -> NDArray[np.float64]:
     """Inverse of `to_thermal_px`."""
-    middle = np.array([THERMAL_WIDTH_PX / 2, THERMAL_HEIGHT_PX / 2])
-    return (thermal_px + 0.5 - middle) * REFERENCE_PX_PER_PIXEL + np.array(VIEW_CENTER_PX) - 0.5
+    return np.asarray((thermal_px - _THERMAL_MIDDLE_PX) * REFERENCE_PX_PER_PIXEL + _REFERENCE_MIDDLE_PX)
 
 
 class SimulatedThermal(OpenedSource):
@@ -215,7 +228,7 @@ class SimulatedThermal(OpenedSource):
         seed: Of noise, pattern and drift.
         start_s: Clock time of the scenario's t = 0; None is the moment of `open`.
         loop: Go on with fresh scenarios of the same kind; else `read` raises `EndOfStream` at the end.
-        first_ffc_s, ffc_period_s: Flat-field corrections at these times after `start_s`; a period of 0 has none.
+        first_ffc_s, ffc_period_s: When flat-field corrections come, after `start_s`; a period of 0 has none.
         noise_celsius: Uncorrelated noise per pixel.
         pattern_celsius: Fixed pattern, standard deviation.
         drift_celsius: How far all temperatures fall while the camera warms up (time constant 8 s), plus a
@@ -303,13 +316,19 @@ class SimulatedThermal(OpenedSource):
         if self._playback is None:
             raise RuntimeError("SimulatedThermal.read before open")
         start_s = self._playback.start_s
-        while self._ffc_state(self._next / self._rate_hz) == "gap":
-            self._next += 1
-        if not self._playback.wait_until(start_s + self._due_s(self._next), timeout_s):
-            return empty_block(self._spec, self._next)
-        now_s = self._clock()
-        elapsed_s = now_s - start_s
-        number = max(self._next, math.floor(elapsed_s * self._rate_hz - 0.2))
+        give_up_s = self._clock() + timeout_s
+        number = -1
+        while number < 0:
+            while self._ffc_state(self._next / self._rate_hz) == "gap":
+                self._next += 1
+            due_s = start_s + self._due_s(self._next)
+            if not self._playback.wait_until(due_s, give_up_s - self._clock()):
+                return empty_block(self._spec, self._next)
+            now_s = self._clock()
+            elapsed_s = now_s - start_s
+            number = max(self._next, math.floor(elapsed_s * self._rate_hz - 0.2))
+            if self._ffc_state(number / self._rate_hz) == "gap":
+                self._next, number = number + 1, -1
         ffc = self._ffc_state(number / self._rate_hz) == "frozen"
         if ffc and self._frozen is not None:
             self._playback.at(now_s)
@@ -340,21 +359,18 @@ class SimulatedThermal(OpenedSource):
             raise RuntimeError("SimulatedThermal.picture before open")
         skin = resting_skin()
         nodes = self._renderer.nodes(scenario.activations(t_s), scenario.head_pose(t_s))
-        upper = nodes[self._row] * (1 - self._row_share) + nodes[self._row + 1] * self._row_share
-        at = (
-            upper[:, self._column] * (1 - self._column_share)
-            + upper[:, self._column + 1] * self._column_share
-        )
-        at_x, at_y = at[..., 0] + MARGIN_PX, at[..., 1] + MARGIN_PX
-        celsius = cv2.remap(skin.celsius, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        rows = nodes[self._row] * (1 - self._row_share) + nodes[self._row + 1] * self._row_share
+        left, right = rows[:, self._column], rows[:, self._column + 1]
+        at = np.asarray(left + (right - left) * self._column_share + MARGIN_PX, dtype=np.float32)
+        at_x, at_y = at[..., 0], at[..., 1]
+        celsius = _sampled(skin.celsius, at_x, at_y)
         for region, change in self._state(scenario, t_s).items():
             if abs(change) > 1e-3:
-                weight = cv2.remap(skin.weights[region], at_x, at_y, cv2.INTER_LINEAR)
-                celsius += np.float32(change) * weight
+                celsius += np.float32(change) * _sampled(skin.weights[region], at_x, at_y)
         rng = np.random.default_rng([self._seed, 11, number])
         celsius += rng.standard_normal(celsius.shape, dtype=np.float32) * np.float32(self._noise_celsius)
         celsius += self._pattern + np.float32(self.offset_celsius(elapsed_s))
-        centi = np.round(celsius * 100.0).astype(np.int16)
+        centi = np.asarray(np.round(celsius * 100.0), dtype=np.int16)
         centi[self._dead] = INVALID_CENTI_CELSIUS
         return centi
 

@@ -41,6 +41,9 @@ PIVOT_X_PX, PIVOT_Y_PX = 320.0, 290.0
 
 PORTRAIT_COLUMNS = REFERENCE_WIDTH_PX + 2 * MARGIN_PX
 
+LASH_PX = 4.5
+"""Height of the lashes above the margin of the upper lid."""
+
 EYE_ROWS_PX = (160.0, 240.0)
 """Resting rows between which the eyes lie."""
 
@@ -160,9 +163,15 @@ def _lidded(x: float, y: float, lids: F32, lid_left: F64, closure: F64) -> float
         if 0 <= c < LID_COLUMNS and closure[side] > 0.0:
             crease = lids[side, c, 0]
             top = lids[side, c, 1]
-            edge = top + closure[side] * (lids[side, c, 2] - top)
-            if crease < y < edge:
-                return float(crease + (y - crease) * (top - crease) / (edge - crease))
+            drop = closure[side] * (lids[side, c, 2] - top)
+            lash = min(LASH_PX, 0.5 * (top - crease))
+            if crease < y < top + drop:
+                # The lashes travel with the margin; the skin above them unfolds, its bright upper part most.
+                if y > top + drop - lash:
+                    return float(y - drop)
+                u = (y - crease) / (top + drop - lash - crease)
+                fold = 0.8 * closure[side] * min(1.0, 0.1 * (lids[side, c, 2] - top))
+                return float(crease + (top - lash - crease) * u * (1.0 - fold + fold * u * u * u))
     return y
 
 
