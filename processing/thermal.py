@@ -367,6 +367,7 @@ class SkinTemperature:
             samples.weights,
             samples.starts,
             registration.warp,
+            registration.shifts_px,
         )
         trusted = np.where(reader.valid >= self.settings.min_valid, reader.mean, np.nan)
         if not self._had_face:

@@ -69,8 +69,8 @@ class PixelCheck:
         self._suspicion = np.zeros((height, width), dtype=np.int16)
         self._row_suspicion = np.zeros(height, dtype=np.int16)
         self._column_suspicion = np.zeros(width, dtype=np.int16)
-        self._row_roughness = np.zeros(height)
-        self._column_roughness = np.zeros(width)
+        self._row_bends = np.zeros((2, height))
+        self._column_bends = np.zeros((2, width))
         self.valid = np.ones((height, width), dtype=np.bool_)
         """True where the last frame carried a temperature."""
         self._dead_pixels = np.zeros((height, width), dtype=np.bool_)
@@ -80,9 +80,12 @@ class PixelCheck:
     def clean(self, frame: NDArray[np.int16]) -> NDArray[np.float32]:
         """Temperature [height, width] in degC, bridged over what is not valid; updates `valid`."""
         celsius = np.empty(frame.shape, dtype=np.float32)
-        _roughness(frame, self._row_roughness, self._column_roughness)
-        _judge_lines(self._row_roughness, self._row_suspicion, self._dead_rows)
-        _judge_lines(self._column_roughness, self._column_suspicion, self._dead_columns)
+        for by_rows, bends, suspicion, dead in (
+            (True, self._row_bends, self._row_suspicion, self._dead_rows),
+            (False, self._column_bends, self._column_suspicion, self._dead_columns),
+        ):
+            _line_bends(frame, by_rows, bends[0], bends[1])
+            _judge_lines(bends[0], bends[1], suspicion, dead)
         _judge_pixels(
             frame, self._suspicion, self._dead_pixels, self._dead_rows, self._dead_columns, self.valid
         )
@@ -120,6 +123,7 @@ class ShutterWatch:
         self._still_since_s = float("nan")
         self._last_frame: NDArray[np.int16] | None = None
         self._hold_until_s = -np.inf
+        self._closed = False
 
     def update(self, time_s: float, flagged: bool, frame: NDArray[np.int16], lost: bool) -> Shutter:
         """State at this frame.
@@ -132,7 +136,7 @@ class ShutterWatch:
         """
         interval = time_s - self._last_s
         period = float(np.median(self._intervals)) if len(self._intervals) >= 3 else float("nan")
-        pause = interval > max(3 * period, 0.3) and not lost
+        pause = interval > max(3 * period, 0.3) and (not lost or self._closed)
         if not pause and not lost and interval > 0:
             self._intervals.append(interval)
         still = self._last_frame is not None and np.array_equal(frame, self._last_frame)
@@ -141,7 +145,8 @@ class ShutterWatch:
             self._last_frame = frame.copy()
         frozen = time_s - self._still_since_s > max(3 * period, 0.3)
         self._last_s = time_s
-        if flagged or frozen or pause:
+        self._closed = flagged or frozen
+        if self._closed or pause:
             self._hold_until_s = time_s + self._hold_off_s
             # After a pause the shutter has just opened: that frame still belongs to the event.
             return Shutter.CLOSED
@@ -177,37 +182,38 @@ class WarmUpWatch:
 
 
 @njit(cache=True, nogil=True)
-def _roughness(frame: NDArray[np.int16], rows: NDArray[np.float64], columns: NDArray[np.float64]) -> None:
-    """Mean clipped distance of each row and column from the mean of its two neighbours, centi-degC."""
-    height, width = frame.shape
-    rows[:] = 0.0
-    columns[:] = 0.0
-    for y in range(height):
-        for x in range(width):
-            value = np.float64(frame[y, x])
-            if 0 < y < height - 1:
-                bend = abs(value - 0.5 * (np.float64(frame[y - 1, x]) + np.float64(frame[y + 1, x])))
-                rows[y] += min(bend, _LINE_CLIP_CENTI)
-            if 0 < x < width - 1:
-                bend = abs(value - 0.5 * (np.float64(frame[y, x - 1]) + np.float64(frame[y, x + 1])))
-                columns[x] += min(bend, _LINE_CLIP_CENTI)
-    for y in range(height):
-        rows[y] /= width
-    for x in range(width):
-        columns[x] /= height
+def _line_bends(
+    frame: NDArray[np.int16], by_rows: bool, bends: NDArray[np.float64], spans: NDArray[np.float64]
+) -> None:
+    """For each row (or column): distance from the mean of its neighbours, and distance between those.
+
+    Both are means over the line of clipped absolute values, centi-degC.
+    """
+    lines = frame.shape[0] if by_rows else frame.shape[1]
+    length = frame.size // lines
+    bends[:] = 0.0
+    spans[:] = 0.0
+    for i in range(1, lines - 1):
+        for k in range(length):
+            before = np.float64(frame[i - 1, k] if by_rows else frame[k, i - 1])
+            here = np.float64(frame[i, k] if by_rows else frame[k, i])
+            after = np.float64(frame[i + 1, k] if by_rows else frame[k, i + 1])
+            bends[i] += min(abs(here - 0.5 * (before + after)), _LINE_CLIP_CENTI)
+            spans[i] += min(abs(before - after), _LINE_CLIP_CENTI)
+        bends[i] /= length
+        spans[i] /= length
 
 
 @njit(cache=True, nogil=True)
 def _judge_lines(
-    roughness: NDArray[np.float64], suspicion: NDArray[np.int16], dead: NDArray[np.bool_]
+    bends: NDArray[np.float64],
+    spans: NDArray[np.float64],
+    suspicion: NDArray[np.int16],
+    dead: NDArray[np.bool_],
 ) -> None:
-    """A dead line bends twice as much as either neighbour; an edge of the scene as much as one of them."""
-    n = len(roughness)
-    for i in range(1, n - 1):
-        before = roughness[i - 1] if i > 1 else 0.0
-        after = roughness[i + 1] if i < n - 2 else 0.0
-        limit = max(_LINE_CENTI, _LINE_RATIO * max(before, after))
-        if roughness[i] > limit:
+    """A dead line lies off neighbours that agree with each other; at an edge of the scene they differ."""
+    for i in range(1, len(bends) - 1):
+        if bends[i] > max(_LINE_CENTI, _LINE_RATIO * spans[i]):
             suspicion[i] = min(suspicion[i] + 1, 2 * _CONFIRM_FRAMES)
         else:
             suspicion[i] = max(suspicion[i] - 1, 0)

@@ -32,6 +32,7 @@ class RegionReader:
         weights: NDArray[np.float64],
         starts: NDArray[np.int64],
         warp: NDArray[np.float64],
+        shifts_px: NDArray[np.float64],
     ) -> None:
         """Update `mean`, `p10`, `p90` (degC) and `valid` (0-1), each [regions].
 
@@ -40,6 +41,7 @@ class RegionReader:
             valid: [height, width].
             points_px, weights, starts: See `processing.thermal_regions.RegionSamples`.
             warp: [2, 3], keyframe pixels to pixels of this frame.
+            shifts_px: [regions, 2], added to the points of each region before the warp.
         """
         if len(self._scratch) < len(points_px):
             self._scratch = np.empty(len(points_px))
@@ -50,6 +52,7 @@ class RegionReader:
             weights,
             starts,
             np.ascontiguousarray(warp),
+            shifts_px,
             self._scratch,
             self.mean,
             self.p10,
@@ -66,6 +69,7 @@ def _read_regions(
     weights: NDArray[np.float64],
     starts: NDArray[np.int64],
     warp: NDArray[np.float64],
+    shifts: NDArray[np.float64],
     scratch: NDArray[np.float64],
     mean: NDArray[np.float64],
     p10: NDArray[np.float64],
@@ -83,8 +87,10 @@ def _read_regions(
         for i in range(starts[region], starts[region + 1]):
             weight = weights[i]
             possible += weight
-            x = warp[0, 0] * points[i, 0] + warp[0, 1] * points[i, 1] + warp[0, 2]
-            y = warp[1, 0] * points[i, 0] + warp[1, 1] * points[i, 1] + warp[1, 2]
+            px = points[i, 0] + shifts[region, 0]
+            py = points[i, 1] + shifts[region, 1]
+            x = warp[0, 0] * px + warp[0, 1] * py + warp[0, 2]
+            y = warp[1, 0] * px + warp[1, 1] * py + warp[1, 2]
             if not (x >= 0.0 and y >= 0.0 and x <= width - 1.0 and y <= height - 1.0):
                 continue
             u = min(int(x), width - 2)

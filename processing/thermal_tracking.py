@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from processing.thermal_regions import OUTER_EYE_CORNERS, RegionSamples, face_mask, region_samples
+from processing.thermal_refine import Surroundings, local_shifts, surroundings
+from processing.thermal_regions import OUTER_EYE_CORNERS, REGIONS, RegionSamples, face_mask, region_samples
 
 FindFace: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[Any] | None]
 """Takes an RGB rendering uint8 [height, width, 3]; returns the mesh [478, 2+] in its pixels, or None."""
@@ -70,6 +71,7 @@ class Keyframe:
         template: Band-passed temperature around the face, reduced.
         mask: uint8, 255 on the face, of the template's shape.
         origin_px: Column and row of the template's corner in the reduced frame.
+        surroundings: For the local registration of each region, on the reduced frame.
         contrast: Standard deviation of the template over its root-mean-square gradient, px of the frame: an
             unexplained share u of the template's variance looks like a shift by sqrt(u) times this.
     """
@@ -82,6 +84,7 @@ class Keyframe:
     mask: NDArray[np.uint8]
     origin_px: tuple[int, int]
     contrast: float
+    surroundings: Surroundings
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +94,7 @@ class Registration:
     Attributes:
         keyframe: See `Keyframe`.
         warp: float64 [2, 3], keyframe pixels to frame pixels.
+        shifts_px: float64 [regions, 2], local shift of each region in keyframe pixels, before the warp.
         correlation: Enhanced correlation coefficient within the face, 1 is identical.
         residual_px: Shift that would explain what is left unexplained: an upper bound of the error.
         renewed: This frame became the keyframe: regions may sit on slightly different skin than before.
@@ -98,6 +102,7 @@ class Registration:
 
     keyframe: Keyframe
     warp: NDArray[np.float64]
+    shifts_px: NDArray[np.float64]
     correlation: float
     residual_px: float
     renewed: bool
@@ -156,7 +161,8 @@ class FaceTracker:
         self._keyframe = make_keyframe(celsius, landmarks)
         self._warp = np.eye(2, 3)
         self.correlation = 1.0
-        return Registration(self._keyframe, self._warp, 1.0, 0.0, renewed=True)
+        still = np.zeros((len(REGIONS), 2))
+        return Registration(self._keyframe, self._warp, still, 1.0, 0.0, renewed=True)
 
     def _search(self, celsius: Image) -> NDArray[np.float64] | None:
         """Landmarks [478, 2] in pixels of the frame when a plausible face is found."""
@@ -188,7 +194,10 @@ class FaceTracker:
             return None
         self._warp = _scaled(warp, keyframe.reduction)
         residual_px = keyframe.contrast * float(np.sqrt(max(0.0, 1.0 - correlation**2)))
-        return Registration(keyframe, self._warp, correlation, residual_px, renewed=False)
+        shifts = np.zeros((len(REGIONS), 2))
+        local_shifts(keyframe.surroundings, band, warp, shifts)
+        shifts *= keyframe.reduction
+        return Registration(keyframe, self._warp, shifts, correlation, residual_px, renewed=False)
 
 
 def make_keyframe(celsius: Image, landmarks_px: NDArray[np.float64]) -> Keyframe:
@@ -206,6 +215,7 @@ def make_keyframe(celsius: Image, landmarks_px: NDArray[np.float64]) -> Keyframe
     slope_y, slope_x = _gradient(template)
     on_face = mask > 0
     steepness = np.sqrt(np.mean(slope_x[on_face] ** 2 + slope_y[on_face] ** 2))
+    eye_distance = float(np.hypot(*np.subtract(*landmarks_px[list(OUTER_EYE_CORNERS)])))
     contrast = float(template[on_face].std() / max(steepness, 1e-6)) * reduction
     return Keyframe(
         landmarks_px,
@@ -216,7 +226,17 @@ def make_keyframe(celsius: Image, landmarks_px: NDArray[np.float64]) -> Keyframe
         mask,
         (int(left), int(top)),
         contrast,
+        surroundings(band, (_centres(samples) + 0.5) / reduction - 0.5, eye_distance / reduction),
     )
+
+
+def _centres(samples: RegionSamples) -> NDArray[np.float64]:
+    """Centre [regions, 2] of each region, NaN where it has no points."""
+    centres = np.full((len(samples.starts) - 1, 2), np.nan)
+    for region, (a, b) in enumerate(zip(samples.starts, samples.starts[1:], strict=False)):
+        if b > a:
+            centres[region] = np.average(samples.points_px[a:b], axis=0, weights=samples.weights[a:b])
+    return centres
 
 
 def reduced(celsius: Image, times: int) -> Image:

@@ -1,0 +1,173 @@
+"""Local registration: a small shift of each region on top of the face's affine motion.
+
+The nose stands out of the face and skin slides over it: a turn of five degrees moves the nose tip by half a
+thermal pixel against the cheeks, which on its gradients is worth 50 mK. Each region is therefore shifted to
+where its surroundings match the keyframe best, held back by a prior around no shift.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+_RADIUS = 0.25
+"""Radius of a region's surroundings over the distance of the outer eye corners."""
+
+_MISFIT_CELSIUS = 0.05
+_OUTLIER_CELSIUS = 0.04
+_PRIOR_PX = 0.2
+_MAX_SHIFT_PX = 1.5
+_ITERATIONS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """Sample points around each region on the keyframe, in pixels of its (reduced) band-passed picture.
+
+    Attributes:
+        points_px: float64 [n, 2]; starts: int64 [regions + 1], as in `RegionSamples`.
+        weights: float64 [n], falling off from the region's centre.
+        values: float64 [n], band-passed temperature there.
+        gradients: float64 [n, 2], of it, degC per px.
+    """
+
+    points_px: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    values: NDArray[np.float64]
+    gradients: NDArray[np.float64]
+
+
+def surroundings(
+    band: NDArray[np.float32], centres_px: NDArray[np.float64], eye_distance_px: float
+) -> Surroundings:
+    """Prepare the local registration.
+
+    Args:
+        band: Band-passed keyframe [height, width].
+        centres_px: [regions, 2], NaN for a region outside the picture.
+        eye_distance_px: Distance of the outer eye corners.
+    """
+    down, across = np.gradient(cv2.GaussianBlur(band, (3, 3), 0.5))
+    slope_y, slope_x = np.asarray(down, dtype=np.float64), np.asarray(across, dtype=np.float64)
+    radius = max(4.0, _RADIUS * eye_distance_px)
+    height, width = band.shape
+    parts: list[NDArray[np.float64]] = []
+    starts = [0]
+    for x, y in centres_px:
+        if np.isfinite(x) and np.isfinite(y):
+            columns = np.arange(max(1, int(x - radius)), min(width - 1, int(x + radius) + 2))
+            rows = np.arange(max(1, int(y - radius)), min(height - 1, int(y + radius) + 2))
+            u, v = (grid.ravel() for grid in np.meshgrid(columns, rows))
+            fall = np.exp(-0.5 * ((u - x) ** 2 + (v - y) ** 2) / (0.6 * radius) ** 2)
+            near = (u - x) ** 2 + (v - y) ** 2 <= radius**2
+            parts.append(
+                np.column_stack([u, v, fall, band[v, u], slope_x[v, u], slope_y[v, u]])[near].astype(
+                    np.float64
+                )
+            )
+        starts.append(sum(len(part) for part in parts))
+    table = np.concatenate(parts) if parts else np.empty((0, 6))
+    return Surroundings(
+        np.ascontiguousarray(table[:, :2]),
+        np.array(starts, dtype=np.int64),
+        np.ascontiguousarray(table[:, 2]),
+        np.ascontiguousarray(table[:, 3]),
+        np.ascontiguousarray(table[:, 4:]),
+    )
+
+
+def local_shifts(
+    around: Surroundings, band: NDArray[np.float32], warp: NDArray[np.float64], shifts: NDArray[np.float64]
+) -> None:
+    """Find the shift of each region, in keyframe pixels, before the warp is applied.
+
+    Args:
+        around: Of the keyframe.
+        band: Band-passed frame.
+        warp: [2, 3], keyframe pixels to frame pixels.
+        shifts: Result [regions, 2].
+    """
+    prior = (_MISFIT_CELSIUS / _PRIOR_PX) ** 2
+    _local_shifts(
+        around.points_px,
+        around.starts,
+        around.weights,
+        around.values,
+        around.gradients,
+        band,
+        np.ascontiguousarray(warp),
+        prior,
+        shifts,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _local_shifts(
+    points: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    values: NDArray[np.float64],
+    gradients: NDArray[np.float64],
+    band: NDArray[np.float32],
+    warp: NDArray[np.float64],
+    prior: float,
+    shifts: NDArray[np.float64],
+) -> None:
+    """Gauss-Newton steps (inverse compositional, offset removed) with a Gaussian prior around no shift."""
+    height, width = band.shape
+    for region in range(len(starts) - 1):
+        dx = 0.0
+        dy = 0.0
+        offset = 0.0
+        for _ in range(_ITERATIONS):
+            sw = se = sgx = sgy = 0.0
+            hxx = hxy = hyy = bx = by = 0.0
+            for i in range(starts[region], starts[region + 1]):
+                px = points[i, 0] + dx
+                py = points[i, 1] + dy
+                x = warp[0, 0] * px + warp[0, 1] * py + warp[0, 2]
+                y = warp[1, 0] * px + warp[1, 1] * py + warp[1, 2]
+                if not (x >= 0.0 and y >= 0.0 and x <= width - 1.0 and y <= height - 1.0):
+                    continue
+                u = min(int(x), width - 2)
+                v = min(int(y), height - 2)
+                fx = x - u
+                fy = y - v
+                above = (1.0 - fx) * band[v, u] + fx * band[v, u + 1]
+                below = (1.0 - fx) * band[v + 1, u] + fx * band[v + 1, u + 1]
+                error = values[i] - ((1.0 - fy) * above + fy * below)
+                gx = gradients[i, 0]
+                gy = gradients[i, 1]
+                # What warmed or cooled beside the region is no motion: misfits far above noise count little.
+                surprise = (error - offset) / _OUTLIER_CELSIUS
+                w = weights[i] / (1.0 + surprise * surprise)
+                sw += w
+                se += w * error
+                sgx += w * gx
+                sgy += w * gy
+                hxx += w * gx * gx
+                hxy += w * gx * gy
+                hyy += w * gy * gy
+                bx += w * gx * error
+                by += w * gy * error
+            if sw <= 0.0:
+                break
+            offset = se / sw
+            # Without the mean: a region that warms as a whole has not moved.
+            hxx += prior - sgx * sgx / sw
+            hxy -= sgx * sgy / sw
+            hyy += prior - sgy * sgy / sw
+            bx += -sgx * se / sw - prior * dx
+            by += -sgy * se / sw - prior * dy
+            determinant = hxx * hyy - hxy * hxy
+            if determinant <= 0.0:
+                break
+            dx = min(max(dx + (hyy * bx - hxy * by) / determinant, -_MAX_SHIFT_PX), _MAX_SHIFT_PX)
+            dy = min(max(dy + (hxx * by - hxy * bx) / determinant, -_MAX_SHIFT_PX), _MAX_SHIFT_PX)
+        shifts[region, 0] = dx
+        shifts[region, 1] = dy
