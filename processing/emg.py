@@ -25,8 +25,9 @@ OUTPUT_RATE_HZ = 100.0
 
 _UNITS = {"envelope_uv": "microvolts", "slow_uv": "microvolts", "mvc": "percent", "quality": "normalized"}
 _PIECE = 2048  # samples pushed at a time, which bounds every buffer
-_BURST_FIELDS = 9
 _SLOT_RATE_HZ = 200.0
+_LONGEST_IN_REST_S = 3.0
+_QUALITY_S = 2.0  # memory of the quality indices
 # Variance of the log of a rectified, smoothed Gaussian over that of its energy in 50 ms: (pi / 2 - 1) / 40 times
 # twice the low-pass's noise bandwidth, which is 1.11 times its edge.
 _LOG_VARIANCE_PER_HZ = (math.pi / 2 - 1) / 40 * 2 * math.pi / (2 * math.sqrt(2))
@@ -102,32 +103,26 @@ class Baseline:
 
 
 @dataclass(eq=False)
-class _Buffers:
-    """Everything the kernel writes to; made once per input stream."""
-
-    filters: NDArray[np.float64]
-    state: NDArray[np.float64]
-    shared: NDArray[np.float64]
-    cross: NDArray[np.float64]
-    ring: NDArray[np.float64]
-    scratch: NDArray[np.float64]
-    data: NDArray[np.float64]
-    out: NDArray[np.float64]
-    out_stamps: NDArray[np.float64]
-    bursts: NDArray[np.float64]
-
-
-@dataclass(eq=False)
 class _Running:
-    """One input stream in progress."""
+    """One input stream in progress: the kernel's memory with named views on it, and its output buffers."""
 
     spec: StreamSpec
     output: StreamSpec
     design: EmgFilters
-    config: NDArray[np.float64]
-    buffers: _Buffers
+    memory: NDArray[np.float64]
+    state: NDArray[np.float64]
+    cross: NDArray[np.float64]
+    data: NDArray[np.float64]
+    out: NDArray[np.float64]
+    out_stamps: NDArray[np.float64]
+    bursts: NDArray[np.float64]
     end: int | None = None
     pending: list[Burst] = field(default_factory=list)
+
+    @property
+    def mains_hz(self) -> float:
+        """Frequency of the notch in use; 0 while there is none."""
+        return (0.0, *MAINS_HZ)[int(self.memory[kernel.BANK])]
 
 
 class MuscleActivity:
@@ -227,12 +222,11 @@ class MuscleActivity:
             return {}
         run = self._running
         labels = run.spec.labels
-        state, cross = run.buffers.state, run.buffers.cross
-        mains_hz = (0.0, *MAINS_HZ)[int(run.buffers.shared[kernel.BANK])]
+        state, cross = run.state, run.cross
         result = {}
         for c, label in enumerate(labels):
             s = state[c]
-            power = np.diag(cross)
+            power = np.diagonal(cross)
             r = np.abs(cross[c]) / np.sqrt(np.maximum(power * power[c], 1e-12))
             r[c] = 0.0
             other = int(np.argmax(r))
@@ -240,11 +234,11 @@ class MuscleActivity:
             result[label] = ChannelQuality(
                 label=label,
                 line_ratio=float(max(1.0 - s[kernel.POST_POWER] / max(s[kernel.PRE_POWER], 1e-12), 0.0)),
-                mains_hz=mains_hz,
+                mains_hz=run.mains_hz,
                 baseline_uv=math.sqrt(s[kernel.P0]) if s[kernel.SEEN] > 0 else math.nan,
                 railed=float(s[kernel.RAILED]),
                 missing=float(min(s[kernel.GAPPY], 1.0)) if s[kernel.PHASE] > 0 else 0.0,
-                flat=bool(s[kernel.RUN] >= run.config[kernel.FLAT]),
+                flat=bool(s[kernel.RUN] >= run.memory[kernel.FLAT]),
                 correlation=float(r[other]),
                 correlated_with=labels[other],
                 snr_db=20 * math.log10(s[kernel.MVC] / rest_uv) if s[kernel.MVC] > 0 else math.nan,
@@ -262,7 +256,7 @@ class MuscleActivity:
             return dict(self._calibration)
         result = {}
         for c, label in enumerate(self._running.spec.labels):
-            s = self._running.buffers.state[c]
+            s = self._running.state[c]
             known = s[kernel.SEEN] > 0
             result[label] = Baseline(
                 power_uv2=float(s[kernel.P0]) if known else math.nan,
@@ -277,9 +271,7 @@ class MuscleActivity:
 
     def mains_hz(self) -> float:
         """Frequency of the notch in use; 0 while there is none."""
-        return (
-            0.0 if self._running is None else (0.0, *MAINS_HZ)[int(self._running.buffers.shared[kernel.BANK])]
-        )
+        return 0.0 if self._running is None else self._running.mains_hz
 
     def _start(self, spec: StreamSpec) -> _Running:
         previous = self._running
@@ -288,15 +280,9 @@ class MuscleActivity:
             return previous
         output = self.spec_for(spec)
         filters = _design(spec, self._settings)
-        config = _config(filters, self._settings, self._rest)
-        buffers = _make_buffers(len(spec.channels), filters)
-        for s, label in zip(buffers.state, spec.labels, strict=True):
-            _initialise(s, self._calibration.get(label, Baseline()), config)
-        mains_hz = self._settings.mains_hz
-        if mains_hz:
-            buffers.shared[kernel.BANK] = 1.0 + MAINS_HZ.index(mains_hz)
-        buffers.shared[kernel.SCAN_LEFT] = 0.5 * config[kernel.REWARM]
-        self._running = _Running(spec, output, filters, config, buffers)
+        self._running = _prepare(spec, output, filters, self._settings, self._rest)
+        for s, label in zip(self._running.state, spec.labels, strict=True):
+            _initialise(s, self._calibration.get(label, Baseline()), self._running.memory)
         if previous is not None:
             self._running.pending = previous.pending
         return self._running
@@ -304,18 +290,15 @@ class MuscleActivity:
     def _push(
         self, run: _Running, data: NDArray[np.float64], stamps: NDArray[np.float64], first: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        b = run.buffers
-        samples = b.data[: len(data)]
+        samples = run.data[: len(data)]
         samples[...] = data
-        filters = run.design
+        sections, band = run.design.sections.shape[1], run.design.band_sections
         rows, found = kernel.advance(
-            samples, stamps, first, filters.sections, filters.band_sections, filters.notch_sections,
-            filters.band_steady, filters.envelopes, filters.envelope_steady, run.config, b.filters, b.state,
-            b.shared, b.cross, b.ring, b.scratch, b.out, b.out_stamps, b.bursts,
-        )  # fmt: skip
-        for row in b.bursts[:found]:
+            samples, stamps, first, run.memory, sections, band, run.out, run.out_stamps, run.bursts
+        )
+        for row in run.bursts[:found]:
             run.pending.append(Burst(run.spec.labels[int(row[0])], *(float(value) for value in row[1:])))
-        return b.out[:rows].astype(np.float32), b.out_stamps[:rows].copy()
+        return run.out[:rows].astype(np.float32), run.out_stamps[:rows].copy()
 
 
 def _check(spec: StreamSpec) -> None:
@@ -341,70 +324,97 @@ def _design(spec: StreamSpec, settings: EmgSettings) -> EmgFilters:
     )
 
 
-def _config(
-    filters: EmgFilters, settings: EmgSettings, rest: tuple[float, float] | None
-) -> NDArray[np.float64]:
+def _prepare(
+    spec: StreamSpec,
+    output: StreamSpec,
+    filters: EmgFilters,
+    settings: EmgSettings,
+    rest: tuple[float, float] | None,
+) -> _Running:
+    channels, sections, band = len(spec.channels), filters.sections.shape[1], filters.band_sections
+    coefficients, steady, envelopes, envelope_steady, rows, _, cross, stride = kernel.layout.py_func(
+        channels, sections, band
+    )
+    line = math.ceil(spec.rate_hz / OUTPUT_RATE_HZ) + 1  # more than the samples of one slot
+    memory = np.zeros(rows + channels * stride + line)
+    memory[coefficients:steady] = filters.sections.ravel()
+    memory[steady:envelopes] = filters.band_steady.ravel()
+    memory[envelopes:envelope_steady] = filters.envelopes.ravel()
+    memory[envelope_steady:rows] = filters.envelope_steady.ravel()
+    state = memory[rows : rows + channels * stride].reshape(channels, stride)
+    _configure(memory, filters, settings, rest)
+    if settings.mains_hz:
+        memory[kernel.BANK] = 1.0 + MAINS_HZ.index(settings.mains_hz)
+    memory[kernel.SCAN_LEFT] = 0.5 * memory[kernel.REWARM]
+    return _Running(
+        spec=spec,
+        output=output,
+        design=filters,
+        memory=memory,
+        state=state,
+        cross=state[:, cross : cross + channels],
+        data=np.zeros((_PIECE, channels)),
+        out=np.zeros((_PIECE, channels * len(kernel.OUTPUTS))),
+        out_stamps=np.zeros(_PIECE),
+        bursts=np.zeros((channels * (_PIECE // 8), kernel.BURST_FIELDS)),
+    )
+
+
+def _configure(
+    config: NDArray[np.float64],
+    filters: EmgFilters,
+    settings: EmgSettings,
+    rest: tuple[float, float] | None,
+) -> None:
     rate_hz = filters.rate_hz
     slots_per_tick = max(1, math.floor(min(_SLOT_RATE_HZ, rate_hz) / OUTPUT_RATE_HZ))
     slot_rate_hz = slots_per_tick * OUTPUT_RATE_HZ
     values = {
-        "RATE": rate_hz,
-        "SLOT_RATE": slot_rate_hz,
-        "SLOTS_PER_TICK": slots_per_tick,
-        "SLOTS_PER_BLOCK": round(0.05 * slot_rate_hz),
-        "REWARM": round(settings.rewarm_s * rate_hz),
-        "FLAT": max(round(settings.flat_s * rate_hz), 3),
-        "RAIL": settings.rail_uv,
-        "DELAY": filters.delay_s,
-        "FAST_DELAY": filters.fast_delay_s,
-        "SCAN": 1.0 if settings.mains_hz is None else 0.0,
-        "SCAN_LENGTH": round(0.5 * rate_hz),
-        "LINE_SURE": 0.3,
-        "LINE_LIKELY": 0.12,
-        "H_ON": settings.onset_nats,
-        "H_OFF": settings.offset_nats,
-        "RHO": settings.smallest_power_ratio,
-        "RHO_MAX": settings.largest_power_ratio,
-        "OFF_S": settings.off_s,
-        "MIN_BURST_S": settings.shortest_s,
-        "LONGEST_SLOTS": settings.longest_s * slot_rate_hz,
-        "BASELINE_SLOTS": settings.baseline_s * slot_rate_hz,
-        "REST_START": rest[0] if rest else math.inf,
-        "REST_END": rest[1] if rest else -math.inf,
-        "NU_MAX": 2 * filters.bandwidth_hz / slot_rate_hz,
-        "FAST_VAR_NU": _LOG_VARIANCE_PER_HZ * settings.fast_hz,
-        "SLOW_VAR_NU": _LOG_VARIANCE_PER_HZ * math.sqrt(2) / (2 * math.pi * filters.slow_delay_s),
-        "LINE_WARN": limits.LINE_WARN,
-        "LINE_BAD": limits.LINE_BAD,
-        "NOISE_GOOD": limits.NOISE_GOOD_UV,
-        "NOISE_BAD": limits.NOISE_BAD_UV,
-        "RAILED_BAD": limits.RAILED_BAD,
-        "R_BAD": limits.CORRELATION_BAD,
+        kernel.RATE: rate_hz,
+        kernel.SLOT_RATE: slot_rate_hz,
+        kernel.SLOTS_PER_TICK: slots_per_tick,
+        kernel.SLOTS_PER_BLOCK: round(0.05 * slot_rate_hz),
+        kernel.REWARM: 2 * round(0.5 * settings.rewarm_s * rate_hz),
+        kernel.FLAT: max(round(settings.flat_s * rate_hz), 3),
+        kernel.RAIL: settings.rail_uv,
+        kernel.DELAY: filters.delay_s,
+        kernel.FAST_DELAY: filters.fast_delay_s,
+        kernel.SCAN: 1.0 if settings.mains_hz is None else 0.0,
+        kernel.SCAN_LENGTH: round(0.5 * rate_hz),
+        kernel.LINE_SURE: 0.3,
+        kernel.LINE_LIKELY: 0.12,
+        kernel.H_ON: settings.onset_nats,
+        kernel.H_OFF: settings.offset_nats,
+        kernel.RHO: settings.smallest_power_ratio,
+        kernel.LOG_RHO: math.log(settings.smallest_power_ratio),
+        kernel.RHO_MAX: settings.largest_power_ratio,
+        kernel.OFF_S: settings.off_s,
+        kernel.MIN_BURST_S: settings.shortest_s,
+        kernel.LONGEST_SLOTS: settings.longest_s * slot_rate_hz,
+        kernel.LONGEST_IN_REST: _LONGEST_IN_REST_S * slot_rate_hz,
+        kernel.BASELINE_TICKS: settings.baseline_s * OUTPUT_RATE_HZ,
+        kernel.REST_START: rest[0] if rest else math.inf,
+        kernel.REST_END: rest[1] if rest else -math.inf,
+        kernel.NU_MAX: 2 * filters.bandwidth_hz / slot_rate_hz,
+        kernel.FAST_VAR_NU: _LOG_VARIANCE_PER_HZ * settings.fast_hz,
+        kernel.SLOW_VAR_NU: _LOG_VARIANCE_PER_HZ * math.sqrt(2) / (2 * math.pi * filters.slow_delay_s),
+        kernel.LINE_WARN: limits.LINE_WARN,
+        kernel.LINE_BAD: limits.LINE_BAD,
+        kernel.NOISE_GOOD: limits.NOISE_GOOD_UV,
+        kernel.NOISE_BAD: limits.NOISE_BAD_UV,
+        kernel.RAILED_BAD: limits.RAILED_BAD,
+        kernel.R_BAD: limits.CORRELATION_BAD,
+        kernel.QUALITY_GAIN: 1.0 / (_QUALITY_S * slot_rate_hz),
+        kernel.NOTCHES_50: filters.notch_sections[1],
+        kernel.NOTCHES_60: filters.notch_sections[2],
     }
-    config = np.zeros(kernel.CONFIG_LENGTH)
-    for name, value in values.items():
-        config[kernel.CONFIG_INDEX[name]] = value
+    for index, value in values.items():
+        config[index] = value
     for harmonic in range(MAXIMUM_MAINS_HARMONICS):
         for column, mains_hz in enumerate(MAINS_HZ):
             f_hz = mains_hz * (harmonic + 1)
             f_hz = f_hz if f_hz < filters.low_pass_hz else mains_hz
             config[kernel.COSINES + 2 * harmonic + column] = 2 * math.cos(2 * math.pi * f_hz / rate_hz)
-    return config
-
-
-def _make_buffers(channels: int, filters: EmgFilters) -> _Buffers:
-    return _Buffers(
-        filters=np.zeros((channels, filters.sections.shape[1] + 2, 2)),
-        state=np.zeros((channels, kernel.STATE_LENGTH)),
-        shared=np.zeros(kernel.SHARED_LENGTH),
-        cross=np.zeros((channels, channels)),
-        ring=np.zeros((channels, 3, kernel.RING_BLOCKS)),
-        scratch=np.zeros(kernel.RING_BLOCKS),
-        data=np.zeros((_PIECE, channels)),
-        out=np.zeros((_PIECE, channels * len(kernel.OUTPUTS))),
-        out_stamps=np.zeros(_PIECE),
-        bursts=np.zeros((channels * (_PIECE // 8), _BURST_FIELDS)),
-    )
 
 
 def _initialise(s: NDArray[np.float64], known: Baseline, config: NDArray[np.float64]) -> None:
@@ -417,27 +427,29 @@ def _initialise(s: NDArray[np.float64], known: Baseline, config: NDArray[np.floa
     # A guess of how much the energy scatters, worth two seconds: 0.7 of the most degrees of freedom there can be.
     s[kernel.VAR_B] = 2.0 / (0.7 * config[kernel.NU_MAX] * config[kernel.SLOTS_PER_BLOCK])
     s[kernel.SEEN_B] = 40.0
+    s[kernel.HALF_NU] = 1.0 / (s[kernel.VAR_B] * config[kernel.SLOTS_PER_BLOCK])
     if known.has_rest:
         s[kernel.P0] = known.power_uv2
         s[kernel.MU_F], s[kernel.VAR_F] = known.log_mean, known.log_sd**2
         s[kernel.MU_S], s[kernel.VAR_S] = known.slow_log_mean, known.slow_log_sd**2
         s[kernel.VAR_B] = known.energy_variance
-        s[kernel.SEEN] = 0.5 * config[kernel.BASELINE_SLOTS]
+        s[kernel.HALF_NU] = 1.0 / (s[kernel.VAR_B] * config[kernel.SLOTS_PER_BLOCK])
+        s[kernel.SEEN] = 0.5 * config[kernel.BASELINE_TICKS]
         s[kernel.SEEN_B] = 200.0
 
 
 def _interrupt(run: _Running) -> None:
     """Samples are missing: filters start over and re-warm, baseline and envelopes are kept."""
-    state = run.buffers.state
+    state = run.state
     state[:, kernel.STALE] = 1.0
     state[:, kernel.RUN] = 0.0
     state[:, kernel.PREVIOUS] = math.nan
     state[:, kernel.SLOT_BAD] = 1.0
     state[:, kernel.SCAN_SPOILT] = 1.0
-    run.buffers.shared[kernel.SCAN_LEFT] = 0.5 * run.config[kernel.REWARM]
+    run.memory[kernel.SCAN_LEFT] = 0.5 * run.memory[kernel.REWARM]
 
 
 def _rows_before(first: int, run: _Running) -> int:
     """Rows put out before sample `first`, counted as if none had been lost."""
-    slots = math.floor(first * (run.config[kernel.SLOT_RATE] / run.config[kernel.RATE]))
-    return math.floor(slots / run.config[kernel.SLOTS_PER_TICK])
+    slots = math.floor(first * (run.memory[kernel.SLOT_RATE] / run.memory[kernel.RATE]))
+    return math.floor(slots / run.memory[kernel.SLOTS_PER_TICK])
