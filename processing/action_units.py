@@ -7,14 +7,14 @@ keeps its height and its moment.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.stream import Channel
-from processing.landmarks import BLENDSHAPES, FaceObservation
+from processing.landmarks import FaceObservation
 from processing.muscle_model import (
     ACTIVATIONS,
     INNER_LOWER_LIP,
@@ -24,7 +24,7 @@ from processing.muscle_model import (
     invert,
 )
 from processing.neutral import Neutral, NeutralEstimator
-from processing.pose import STABLE_POINTS, align_to_neutral, head_pose, to_face_coordinates
+from processing.pose import STABLE_POINTS, HeadPose, align_to_neutral, head_pose, to_face_coordinates
 
 ACTION_UNITS: tuple[int, ...] = (
     1,
@@ -84,6 +84,33 @@ _LABELS = tuple(channel.label for channel in action_unit_channels())
 _COLUMN = {label: i for i, label in enumerate(_LABELS)}
 ROW_LENGTH = len(_LABELS)
 
+_LEFT = np.array([_COLUMN[f"AU{au}_left"] for au in TWO_SIDED])
+_RIGHT = np.array([_COLUMN[f"AU{au}_right"] for au in TWO_SIDED])
+_COMBINED = np.array([_COLUMN[f"AU{au}"] for au in TWO_SIDED])
+_STANDARD_ERRORS = slice(_COLUMN[f"AU{ACTION_UNITS[0]}_se"], ROW_LENGTH)
+
+
+def _muscles_to_columns() -> NDArray[np.float64]:
+    """Matrix [row, activations] that adds up the muscles of each AU and side."""
+    matrix = np.zeros((ROW_LENGTH, len(ACTIVATIONS)))
+    for i, activation in enumerate(ACTIVATIONS):
+        label = f"AU{activation.muscle.action_unit}"
+        matrix[_COLUMN[label if activation.side == "both" else f"{label}_{activation.side}"], i] = 1.0
+    return matrix
+
+
+_TO_COLUMNS = _muscles_to_columns()
+_FIRST_MUSCLE = np.array(
+    [
+        next(
+            (i for i, a in enumerate(ACTIVATIONS) if a.muscle.action_unit == {27: 26, 45: 43}.get(au, au)),
+            0,
+        )
+        for au in ACTION_UNITS
+    ]
+)
+"""The activation whose standard error stands for each AU."""
+
 _FACS_LEVELS = ((0.05, ""), (0.2, "A"), (0.4, "B"), (0.6, "C"), (0.8, "D"))
 
 
@@ -102,44 +129,69 @@ def no_face_row() -> NDArray[np.float32]:
     return row
 
 
-# Lid margins facing each other: (upper, lower) pairs, then the eye's corners.
-_LIDS = {
-    "right": (((160, 144), (159, 145), (158, 153)), (33, 133)),
-    "left": (((387, 373), (386, 374), (385, 380)), (263, 362)),
-}
+_SIDES = ("right", "left")
+_UPPER_LIDS = np.array([[160, 159, 158], [387, 386, 385]])
+_LOWER_LIDS = np.array([[144, 145, 153], [373, 374, 380]])
+_OUTER_CANTHI, _INNER_CANTHI = np.array([33, 263]), np.array([133, 362])
 _CLOSED_SHARE = 0.2
 """Share of the neutral lid gap that MediaPipe still reports for a closed eye."""
 
 _BLINK_SPEED = 4.0
-"""Closures per second above which lids blink: a blink closes in about 100 ms, a squint or a slow closing does not."""
+"""Closures per second above which lids blink: a blink closes in about 100 ms, a squint does not."""
 
 _BLINK_LONGEST_S = 0.5
 """A closure that lasts longer is AU43 however it began."""
 
-_CHIN = (199, 200, 175, 171, 396)
+_JITTER_PX = 0.25
+"""Standard deviation of a landmark on a still face in an unfiltered video."""
+
+_TURNED_IOD_PER_DEG = 0.0003
+"""Misplacement of landmarks that remains per degree of pitch or yaw after the head's motion is taken out."""
+
+_CHIN = np.array([199, 200, 175, 171, 396])
 _LIP_PER_CHIN = 1.0 / 0.7
 """The lower lip falls farther than the chin's skin when the jaw drops."""
 
-_JAW_BLURRED = frozenset((14, 15, 16, 18, 20, 22, 23, 24, 28))
-"""AUs of the lips whose fields do not hold on a mouth stretched wide open."""
+_JAW_BLURRED = np.array(
+    [
+        column
+        for label, column in _COLUMN.items()
+        for au in (14, 15, 16, 18, 20, 22, 23, 24, 28)
+        if label in (f"AU{au}", f"AU{au}_left", f"AU{au}_right")
+    ]
+)
+"""AUs of the lips, whose fields do not hold on a mouth stretched wide open."""
+
+_LIP_MUSCLES = np.array([0.0 if a.muscle.action_unit in (25, 26) else 1.0 for a in ACTIVATIONS])
+"""Muscles whose parting of the lips is their own AU's, not AU25's."""
 
 
-def lid_heights(points: NDArray[np.float64], side: str) -> tuple[float, float]:
-    """Height of the upper and lower lid margin above the line between the eye's corners, in eye widths."""
-    pairs, (outer, inner) = _LIDS[side]
-    axis = points[inner, :2] - points[outer, :2]
-    width = float(np.hypot(*axis)) or 1.0
-    # Up, whichever way the eye's axis runs.
-    normal = np.array([axis[1], -axis[0]]) / width * np.sign(axis[0] or 1.0)
-    upper = np.mean([(points[u, :2] - points[outer, :2]) @ normal for u, _ in pairs])
-    lower = np.mean([(points[w, :2] - points[outer, :2]) @ normal for _, w in pairs])
-    return float(upper) / width, float(lower) / width
+def lid_heights(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Height of the lid margins above the line between the eye's corners, in eye widths.
+
+    Args:
+        points: [478, 3] in face coordinates.
+
+    Returns:
+        [2, 2]: the subject's right and left eye; upper and lower lid.
+    """
+    flat = points[:, :2]
+    corner = flat[_OUTER_CANTHI]
+    axis = flat[_INNER_CANTHI] - corner
+    squared = (axis * axis).sum(axis=1)
+    normal = np.stack([axis[:, 1], -axis[:, 0]], axis=1) * np.sign(axis[:, :1]) / squared[:, None]
+    upper = flat[_UPPER_LIDS].mean(axis=1) - corner
+    lower = flat[_LOWER_LIDS].mean(axis=1) - corner
+    heights: NDArray[np.float64] = np.stack(
+        [(upper * normal).sum(axis=1), (lower * normal).sum(axis=1)], axis=1
+    )
+    return heights
 
 
-def lid_gap(points: NDArray[np.float64], side: str) -> float:
-    """Mean distance of the lids of one eye, in eye widths; `points` in face coordinates."""
-    upper, lower = lid_heights(points, side)
-    return upper - lower
+def landmark_error(pose: HeadPose) -> float:
+    """Standard error of a landmark's displacement, IOD: jitter, and what turning the head leaves behind."""
+    jitter = _JITTER_PX / max(pose.iod_px, 1.0)
+    return math.sqrt(jitter**2 + (_TURNED_IOD_PER_DEG * math.hypot(pose.yaw_deg, pose.pitch_deg)) ** 2)
 
 
 def _rise(value: float, start: float, end: float) -> float:
@@ -154,8 +206,8 @@ def mouth_opening(gap: float, jaw_drop: float) -> tuple[float, float, float]:
         gap: Parting of the inner lips that no lip muscle explains, IOD above neutral.
         jaw_drop: Fall of the jaw measured at the lower lip, IOD below neutral.
 
-    The three are grades of one opening (FACS manual, chapter 7: lips part; jaw drops; mouth stretches): as the
-    next grade rises the one before recedes.
+    The three are grades of one opening (FACS manual, chapter 7: lips part; jaw drops; mouth stretches): as
+    the next grade rises the one before recedes.
     """
     parted = _rise(gap, 0.01, 0.13) * (1.0 - 0.65 * _rise(jaw_drop, 0.14, 0.3))
     stretched = _rise(jaw_drop, 0.34, 0.5)
@@ -185,6 +237,8 @@ class ActionUnitEstimator:
         self._estimator = NeutralEstimator(None if neutral is not None else rest, neutral)
         self._model: InverseModel | None = None
         self._model_points: NDArray[np.float64] | None = None
+        self._lids_of: Neutral | None = None
+        self._lids_at_rest: list[list[float]] = []
         self._last: _Last | None = None
         self._eyes = {"left": _Eye(), "right": _Eye()}
 
@@ -204,14 +258,11 @@ class ActionUnitEstimator:
         self._last = None
         self._eyes = {"left": _Eye(), "right": _Eye()}
 
-    def update(
-        self, observation: FaceObservation | None, gray: NDArray[np.uint8] | None, time_s: float
-    ) -> NDArray[np.float32]:
+    def update(self, observation: FaceObservation | None, time_s: float) -> NDArray[np.float32]:
         """One row (see `action_unit_channels`).
 
         Args:
             observation: The face, or None.
-            gray: uint8 [height, width], the picture, for appearance; None leaves appearance out.
             time_s: Stamp of the frame.
         """
         if observation is None:
@@ -223,7 +274,7 @@ class ActionUnitEstimator:
         neutral = self._estimator.neutral
         if neutral is None:
             face, residual = to_face_coordinates(points_px, observation.transform), 0.0
-            self._estimator.update(time_s, face, shapes, np.empty(0), True)
+            self._estimator.update(time_s, face, shapes, True)
             neutral = self._estimator.neutral
             assert neutral is not None
         face, _, residual = align_to_neutral(points_px, neutral.points)
@@ -244,9 +295,9 @@ class ActionUnitEstimator:
             0.0,
             0.0,
         )
-        self._fill(row, activations, model, face, neutral, pose.iod_px, time_s)
+        self._fill(row, activations, model, face, neutral, pose, time_s)
         quiet = speed < 20.0 and float(activations.max()) < 0.3
-        self._estimator.update(time_s, face, shapes, np.empty(0), quiet)
+        self._estimator.update(time_s, face, shapes, quiet)
         return row
 
     def _model_for(self, neutral: Neutral) -> InverseModel:
@@ -268,9 +319,9 @@ class ActionUnitEstimator:
         return float(np.sqrt((moved * moved).sum(axis=1).mean()) / iod_px * 100.0 / (time_s - last.time_s))
 
     def _confidence(self, yaw_deg: float, pitch_deg: float, iod_px: float, residual: float) -> float:
-        turned = np.exp(-0.5 * ((yaw_deg / 30.0) ** 2 + (pitch_deg / 30.0) ** 2))
+        turned = math.exp(-0.5 * ((yaw_deg / 30.0) ** 2 + (pitch_deg / 30.0) ** 2))
         small = min(1.0, iod_px / 50.0)
-        misfit = np.exp(-0.5 * (residual / 0.06) ** 2)
+        misfit = math.exp(-0.5 * (residual / 0.06) ** 2)
         return float(turned * small * misfit * (0.3 + 0.7 * self._estimator.settled))
 
     def _fill(
@@ -280,33 +331,25 @@ class ActionUnitEstimator:
         model: InverseModel,
         face: NDArray[np.float64],
         neutral: Neutral,
-        iod_px: float,
+        pose: HeadPose,
         time_s: float,
     ) -> None:
-        noise = 0.3 / iod_px / 0.006  # landmark noise of about .3 px over what the model weighs with
-        for value, deviation, activation in zip(activations, model.deviation, ACTIVATIONS, strict=True):
-            au = activation.muscle.action_unit
-            level = min(1.0, float(value))
-            if activation.side != "both":
-                row[_COLUMN[f"AU{au}_{activation.side}"]] = level
-            else:
-                row[_COLUMN[f"AU{au}"]] = level
-            row[_COLUMN[f"AU{au}_se"]] = deviation * noise
+        row += np.minimum(_TO_COLUMNS @ activations, 1.0).astype(np.float32)
+        row[_STANDARD_ERRORS] = model.deviation[_FIRST_MUSCLE] * landmark_error(pose)
         gap, jaw_drop = self._opening(face, neutral, activations, model)
         for au, level in zip((25, 26, 27), mouth_opening(gap, jaw_drop), strict=True):
             row[_COLUMN[f"AU{au}"]] = level
-        row[_COLUMN["AU27_se"]] = row[_COLUMN["AU26_se"]]
-        for side in ("left", "right"):
-            self._lids(row, face, neutral, side, time_s)
-        row[_COLUMN["AU45_se"]] = row[_COLUMN["AU43_se"]]
-        blurred = 1.0 / (1.0 + (jaw_drop / 0.35) ** 2)
-        for au in _JAW_BLURRED:
-            for label in (f"AU{au}", f"AU{au}_left", f"AU{au}_right"):
-                if label in _COLUMN:
-                    row[_COLUMN[label]] *= blurred
-        for au in TWO_SIDED:
-            # As in FACS, an asymmetric action is as strong as its stronger side.
-            row[_COLUMN[f"AU{au}"]] = max(row[_COLUMN[f"AU{au}_left"]], row[_COLUMN[f"AU{au}_right"]])
+        now, rest = lid_heights(face).tolist(), self._rest_lids(neutral)
+        for side, lids, rest_lids in zip(_SIDES, now, rest, strict=True):
+            self._lids(row, side, lids, rest_lids, time_s)
+        row[_JAW_BLURRED] *= 1.0 / (1.0 + (jaw_drop / 0.35) ** 2)
+        # As in FACS, an asymmetric action is as strong as its stronger side.
+        row[_COMBINED] = np.maximum(row[_LEFT], row[_RIGHT])
+
+    def _rest_lids(self, neutral: Neutral) -> list[list[float]]:
+        if self._lids_of is not neutral:
+            self._lids_of, self._lids_at_rest = neutral, lid_heights(neutral.points).tolist()
+        return self._lids_at_rest
 
     @staticmethod
     def _opening(
@@ -314,20 +357,16 @@ class ActionUnitEstimator:
     ) -> tuple[float, float]:
         """Unexplained parting of the lips and fall of the jaw, IOD."""
         moved = face[:, 1] - neutral.points[:, 1]
-        explained = sum(
-            float(x) * float(part)
-            for x, part, activation in zip(activations, model.lip_gap, ACTIVATIONS, strict=True)
-            if activation.muscle.action_unit not in (25, 26)
-        )
+        explained = float(model.lip_gap @ (activations * _LIP_MUSCLES))
         gap = float(moved[INNER_LOWER_LIP] - moved[INNER_UPPER_LIP]) - explained
-        return gap, max(0.0, _LIP_PER_CHIN * float(moved[list(_CHIN)].mean()))
+        return gap, max(0.0, _LIP_PER_CHIN * float(moved[_CHIN].mean()))
 
     def _lids(
-        self, row: NDArray[np.float32], face: NDArray[np.float64], neutral: Neutral, side: str, time_s: float
+        self, row: NDArray[np.float32], side: str, lids: list[float], rest_lids: list[float], time_s: float
     ) -> None:
-        """Eyelid closure and what it means: AU7, AU43 or AU45."""
-        upper, lower = lid_heights(face, side)
-        rest_upper, rest_lower = lid_heights(neutral.points, side)
+        """Eyelid closure of one eye and what it means: AU7, AU43 or AU45."""
+        upper, lower = lids
+        rest_upper, rest_lower = rest_lids
         rest_gap = max(rest_upper - rest_lower, 1e-3)
         closure = (1.0 - (upper - lower) / rest_gap) / (1.0 - _CLOSED_SHARE)
         closure = min(1.0, max(0.0, closure))
@@ -360,15 +399,3 @@ class _Eye:
             self._since_s = np.nan
         self._closure, self._time_s = closure, time_s
         return not np.isnan(self._since_s)
-
-
-__all__: list[Any] = [
-    "ACTION_UNITS",
-    "BLENDSHAPES",
-    "TWO_SIDED",
-    "ActionUnitEstimator",
-    "action_unit_channels",
-    "facs_level",
-    "lid_gap",
-    "no_face_row",
-]

@@ -1,24 +1,26 @@
 """The camera chain: JPEG or picture in; action units and face motion out, at the camera's own stamps.
 
-One decode per frame serves landmarks (colour) and motion (gray). Anything that goes wrong with a frame makes a
-row without a face, never a stop.
+One decode per frame serves landmarks (colour) and motion (gray). Whatever goes wrong
+with a frame makes a row without a face, never a stop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.stream import Block, InvalidSignal, Kind, SampleType, StreamSpec
+from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec
 from processing.action_units import ActionUnitEstimator, action_unit_channels, no_face_row
 from processing.landmarks import FaceMesh, FaceObservation
 from processing.motion import RegionMotion
 from processing.neutral import Neutral
+
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +41,9 @@ class CameraResult:
 class CameraChain:
     """Decodes, finds the face, and measures action units and skin motion.
 
-    Chunk-invariant: any cutting of the same frames into blocks gives the same rows. Lost frames (a block whose
-    `first` is not the end of the one before) restart what is measured from frame to frame; the neutral stays.
+    Chunk-invariant: any cutting of the same frames into blocks gives the same rows. Lost frames (a block
+    whose `first` is not the end of the one before) restart what is measured from frame to frame; the neutral
+    stays.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class CameraChain:
         self._mesh = FaceMesh("video", model_path)
         self._units = ActionUnitEstimator(rest, neutral)
         self._motion = RegionMotion()
-        self._specs: dict[StreamSpec, tuple[StreamSpec, StreamSpec]] = {}
+        self._known: tuple[StreamSpec, tuple[StreamSpec, StreamSpec]] | None = None
         self._forget_frames()
 
     @property
@@ -106,11 +109,11 @@ class CameraChain:
     def spec_for(self, camera: StreamSpec) -> tuple[StreamSpec, StreamSpec]:
         """Specs of the ActionUnits and FaceMotion streams made from a camera stream."""
 
-        def derived(kind: Kind, name: str, channels: Callable[[], tuple[object, ...]]) -> StreamSpec:
+        def derived(kind: Kind, name: str, channels: tuple[Channel, ...]) -> StreamSpec:
             return StreamSpec(
                 f"{camera.name}-{name}",
                 kind,
-                channels(),  # type: ignore[arg-type]
+                channels,
                 camera.rate_hz,
                 SampleType.FLOAT32,
                 f"{camera.source_id}-{name}",
@@ -118,8 +121,8 @@ class CameraChain:
             )
 
         return (
-            derived(Kind.ACTION_UNITS, "action-units", action_unit_channels),
-            derived(Kind.FACE_MOTION, "face-motion", lambda: self._motion.channels),
+            derived(Kind.ACTION_UNITS, "action-units", action_unit_channels()),
+            derived(Kind.FACE_MOTION, "face-motion", self._motion.channels),
         )
 
     def process(self, block: Block) -> CameraResult:
@@ -150,22 +153,17 @@ class CameraChain:
         )
 
     def _specs_of(self, camera: StreamSpec) -> tuple[StreamSpec, StreamSpec]:
-        key = camera.source_id
-        if self._known_id != key:
-            self._known_id, self._known = key, self.spec_for(camera)
-        return self._known
-
-    _known_id: str | None = None
-    _known: tuple[StreamSpec, StreamSpec]
+        # Live blocks share one spec object, so this makes the derived specs once.
+        if self._known is None or self._known[0] is not camera:
+            self._known = (camera, self.spec_for(camera))
+        return self._known[1]
 
     def _interrupt(self) -> None:
         self._units.interrupt()
         self._motion.reset()
         self._since_landmarks = 0
 
-    def _frame(
-        self, frame: bytes | str | NDArray[np.uint8], stamp_s: float
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _frame(self, frame: Any, stamp_s: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         picture = decode(frame)
         if picture is None:
             self.corrupt_frames += 1
@@ -179,26 +177,24 @@ class CameraChain:
         self._shape = (gray.shape[0], gray.shape[1])
         if self._since_landmarks % self.landmarks_every == 0 or self._row is None:
             self._observation = self._mesh.detect(rgb, stamp_s)
-            self._row = self._units.update(self._observation, gray, stamp_s)
+            self._row = self._units.update(self._observation, stamp_s)
         self._since_landmarks += 1
         points = self._observation.points_px if self._observation is not None else None
         return self._row, self._motion.update(gray, points, stamp_s)
 
 
-def decode(frame: bytes | str | NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+def decode(frame: bytes | NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
     """RGB [height, width, 3] and gray [height, width] of a JPEG or a BGR picture; None when it is damaged."""
     if isinstance(frame, np.ndarray):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
             return None
-        rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        rgb: Any = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
     else:
-        data = frame if isinstance(frame, bytes) else frame.encode("latin-1", errors="ignore")
-        if len(data) < 4:
+        # A JPEG cut short decodes to a picture with a grey end: whole ones carry their end mark.
+        if not frame.startswith(_JPEG_START) or frame.rfind(_JPEG_END) < 0:
             return None
-        try:
-            rgb = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
-        except cv2.error:
-            return None
+        rgb = cv2.imdecode(np.frombuffer(frame, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
         if rgb is None:
             return None
-    return rgb, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    gray: Any = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    return rgb, gray

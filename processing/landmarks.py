@@ -90,7 +90,6 @@ timestamps stretched by this factor make it 1 to three digits, so that every fra
 _LAST_STAMP_MS = 2**63 // 10**6 - 10 * TIME_STRETCH
 _LEAST_STEP_MS = TIME_STRETCH  # one real millisecond
 
-_LANDMARK_FIELDS = ("x", "y", "z")
 _CHATTER = (
     b"Logging before InitGoogle",
     b"face_landmarker_graph.cc",
@@ -349,8 +348,7 @@ class _NativeDetector:
 def _column(pointer: Any, count: int, first: int, width: int) -> NDArray[np.float32]:
     """float32 [count, width] copied from an array of C structs, starting `first` floats into each."""
     stride = ctypes.sizeof(pointer._type_)
-    address = ctypes.addressof(pointer.contents)
-    raw = (ctypes.c_char * (count * stride)).from_address(address)
+    raw = ctypes.string_at(ctypes.addressof(pointer.contents), count * stride)
     table: NDArray[np.float32] = np.frombuffer(raw, dtype=np.float32).reshape(count, stride // 4)
     return table[:, first : first + width].copy()
 

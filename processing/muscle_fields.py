@@ -2,9 +2,9 @@
 
 A muscle pulls skin from its insertion towards its bony origin (Waters, SIGGRAPH 1987, p. 17). Each pull is
 written as a stroke: a landmark on the insertion, the direction and length of the pull at full contraction
-(FACS intensity E), and how far it spreads. Lines of action follow Gray's Anatomy for Students (2009), chapter 8;
-what each action unit looks like follows the FACS manual (Ekman, Friesen & Hager 2002); muscle names and nerve
-branches follow figure 1 of Dong et al. (2022). Lengths are in inter-ocular distances (IOD).
+(FACS intensity E), and how far it spreads. Lines of action follow Gray's Anatomy for Students (2009), chapter
+8; what each action unit looks like follows the FACS manual (Ekman, Friesen & Hager 2002); muscle names follow
+figure 1 of Dong et al. (2022). Lengths are in inter-ocular distances (IOD).
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+# fmt: off
 UPPER_LIP = frozenset(
-    (185, 40, 39, 37, 0, 267, 269, 270, 409, 184, 74, 73, 72, 11, 302, 303, 304, 408)
-    + (183, 42, 41, 38, 12, 268, 271, 272, 407, 191, 80, 81, 82, 13, 312, 311, 310, 415)
+    (185, 40, 39, 37, 0, 267, 269, 270, 409, 184, 74, 73, 72, 11, 302, 303, 304, 408,
+     183, 42, 41, 38, 12, 268, 271, 272, 407, 191, 80, 81, 82, 13, 312, 311, 310, 415)
 )
 LOWER_LIP = frozenset(
-    (146, 91, 181, 84, 17, 314, 405, 321, 375, 77, 90, 180, 85, 16, 315, 404, 320, 307)
-    + (96, 89, 179, 86, 15, 316, 403, 319, 325, 95, 88, 178, 87, 14, 317, 402, 318, 324)
+    (146, 91, 181, 84, 17, 314, 405, 321, 375, 77, 90, 180, 85, 16, 315, 404, 320, 307,
+     96, 89, 179, 86, 15, 316, 403, 319, 325, 95, 88, 178, 87, 14, 317, 402, 318, 324)
 )
 LIP_CORNERS = frozenset((61, 76, 62, 78, 291, 306, 292, 308))
 UPPER_LIDS = frozenset(
-    (246, 161, 160, 159, 158, 157, 173, 247, 30, 29, 27, 28, 56, 190)
-    + (466, 388, 387, 386, 385, 384, 398, 467, 260, 259, 257, 258, 286, 414)
+    (246, 161, 160, 159, 158, 157, 173, 247, 30, 29, 27, 28, 56, 190,
+     466, 388, 387, 386, 385, 384, 398, 467, 260, 259, 257, 258, 286, 414)
 )
 LOWER_LIDS = frozenset(
-    (7, 163, 144, 145, 153, 154, 155, 25, 110, 24, 23, 22, 26, 112)
-    + (249, 390, 373, 374, 380, 381, 382, 255, 339, 254, 253, 252, 256, 341)
+    (7, 163, 144, 145, 153, 154, 155, 25, 110, 24, 23, 22, 26, 112,
+     249, 390, 373, 374, 380, 381, 382, 255, 339, 254, 253, 252, 256, 341)
 )
 EYE_CORNERS = frozenset((33, 133, 263, 362, 130, 243, 359, 463))
 BROWS = frozenset(
@@ -38,10 +39,12 @@ BROWS = frozenset(
 )
 IRISES = frozenset(range(468, 478))
 FACE_OVAL = frozenset(
-    (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377)
-    + (152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
+    (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
 )
 CHIN = frozenset((18, 83, 182, 106, 43, 313, 406, 335, 273, 200, 201, 421, 199, 208, 428, 194, 418))
+
+# fmt: on
 
 JAW_FREE = UPPER_LIP | LIP_CORNERS
 """Tissue near the lower lip that hangs on the upper jaw."""
@@ -136,7 +139,7 @@ MUSCLES: tuple[Muscle, ...] = (
         "orbicularis_oculi_orbital", "orbicularis oculi, pars orbitalis", 6, True,
         (Stroke((117, 346), 0.0, 0.04, (0.22, 0.18), spares=EYES),
          Stroke((226, 446), -0.01, -0.012, (0.1, 0.08)),
-         Stroke((105, 334), 0.0, -0.015, (0.3, 0.12), only=BROWS),
+         Stroke((105, 334), 0.0, -0.03, (0.3, 0.12), only=BROWS),
          Stroke((145, 374), 0.0, 0.02, (0.2, 0.08), only=LOWER_LIDS)),
     ),
     Muscle(
@@ -173,23 +176,32 @@ MUSCLES: tuple[Muscle, ...] = (
          Stroke((14, 14), 0.0, -0.012, (0.2, 0.1), only=LOWER_LIP)),
         {"mouthUpperUp": 0.6, "mouthSmile": 0.2},
     ),
+    # The zygomaticus runs steeper in some faces than in others: two lines of action span them.
     Muscle(
         "zygomaticus_major", "zygomaticus major and minor", 12, True,
-        (Stroke((61, 291), 0.055, 0.095, (0.15, 0.12)),
+        (Stroke((61, 291), 0.045, 0.1, (0.15, 0.12)),
          # The ring of the orbicularis oris passes some of the pull on to the other corner.
-         Stroke((291, 61), -0.025, 0.0, (0.12, 0.1)),
+         Stroke((291, 61), -0.034, 0.0, (0.13, 0.1)),
          Stroke((205, 425), 0.045, 0.045, (0.2, 0.18), spares=LIPS),
          Stroke((64, 294), 0.012, 0.018, (0.12, 0.12), spares=LIPS),
          Stroke((136, 365), 0.02, -0.01, (0.2, 0.2))),
         {"mouthSmile": 0.9},
     ),
     Muscle(
+        "zygomaticus_major_flat", "zygomaticus major, flat line of action", 12, True,
+        (Stroke((61, 291), 0.085, 0.065, (0.15, 0.12)),
+         Stroke((291, 61), -0.034, 0.0, (0.13, 0.1)),
+         Stroke((205, 425), 0.045, 0.045, (0.2, 0.18), spares=LIPS),
+         Stroke((64, 294), 0.025, 0.012, (0.12, 0.12), spares=LIPS)),
+        {"mouthSmile": 0.8},
+    ),
+    Muscle(
         "buccinator", "buccinator", 14, True,
         (Stroke((61, 291), 0.045, 0.08, (0.11, 0.09)),
          Stroke((205, 425), 0.02, 0.02, (0.2, 0.18), spares=LIPS),
-         Stroke((17, 17), 0.0, 0.02, (0.3, 0.12), only=LOWER_LIP),
-         Stroke((13, 13), 0.0, 0.01, (0.3, 0.12), only=UPPER_LIP)),
-        {"mouthSmile": 0.5},
+         Stroke((17, 17), 0.0, 0.025, (0.3, 0.12), only=LOWER_LIP),
+         Stroke((13, 13), 0.0, 0.012, (0.3, 0.12), only=UPPER_LIP)),
+        {"mouthSmile": 0.55},
     ),
     Muscle(
         "depressor_anguli_oris", "depressor anguli oris", 15, True,
@@ -300,7 +312,7 @@ BLENDSHAPE_NOISE: Mapping[str, float] = {
     "mouthRollUpper": 0.25,
     "jawOpen": 0.1,
 }
-"""Blendshapes that enter, with the standard deviation of their misfit. Those not listed are dead or misleading
+"""Blendshapes that enter, with the standard deviation of their misfit. Those not listed are dead or mislead
 on real faces (cheekSquint, noseSneer, cheekPuff, mouthDimple, mouthStretch, mouthFrown, browDown)."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numba import njit
@@ -25,7 +26,6 @@ from processing.muscle_fields import (
     Stroke,
     jaw_share,
 )
-from processing.pose import STABLE_POINTS
 
 _RIDGE = 2.0
 _SPARSITY = 2.0
@@ -73,6 +73,16 @@ def landmark_noise() -> NDArray[np.float64]:
     return noise
 
 
+@cache
+def _mask(only: frozenset[int], spares: frozenset[int]) -> NDArray[np.float64]:
+    mask = np.ones(LANDMARK_COUNT)
+    if only:
+        mask[:] = 0.0
+        mask[list(only)] = 1.0
+    mask[list(spares)] = 0.0
+    return mask
+
+
 def _stroke_field(stroke: Stroke, side: str, points: NDArray[np.float64], out: NDArray[np.float64]) -> None:
     sides = ("right", "left") if side == "both" else (side,)
     if stroke.anchor[0] == stroke.anchor[1]:
@@ -81,12 +91,7 @@ def _stroke_field(stroke: Stroke, side: str, points: NDArray[np.float64], out: N
         anchor = points[stroke.anchor[0] if one == "right" else stroke.anchor[1]]
         away = points[:, :2] - anchor[:2]
         spread = np.exp(-0.5 * ((away[:, 0] / stroke.reach[0]) ** 2 + (away[:, 1] / stroke.reach[1]) ** 2))
-        if stroke.only:
-            mask = np.zeros(len(points))
-            mask[list(stroke.only)] = 1.0
-            spread *= mask
-        if stroke.spares:
-            spread[list(stroke.spares)] = 0.0
+        spread *= _mask(stroke.only, stroke.spares)
         outward = stroke.outward if one == "left" else -stroke.outward
         out[:, 0] += spread * outward
         out[:, 1] -= spread * stroke.up
@@ -138,7 +143,7 @@ def _stem_and_side(blendshape: str) -> tuple[str, str]:
 
 
 def _head_motion(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What misplacing the head does to the landmarks [956, modes], and how large each mode may get (sd, IOD)."""
+    """What misplacing the head does to the landmarks [956, modes], and the modes' spread (sd, IOD)."""
     x, y, z = points.T
     one, nil = np.ones_like(x), np.zeros_like(x)
     bridge = np.exp(-0.5 * ((x / 0.2) ** 2 + ((y - points[6, 1]) / 0.25) ** 2))
@@ -146,7 +151,8 @@ def _head_motion(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
     modes: list[tuple[NDArray[np.float64], NDArray[np.float64], float]] = [
         (one, nil, 0.03),
         (nil, one, 0.03),
-        (-y, x, 0.02),  # roll
+        (-y, x, 0.01),  # roll
+        (y, nil, 0.05),  # a tilted face seen turned: its depth is known least
         (x, nil, 0.005),  # width and
         (nil, y, 0.005),  # height: scale, and the foreshortening of yaw and pitch
         (nil, z, 0.02),  # pitch
@@ -166,10 +172,10 @@ class InverseModel:
     """The least-squares problem for one neutral face.
 
     Attributes:
-        gain: [activations, 956 + blendshapes], takes the observation vector to the normal equations' right side.
+        gain: [activations, 956 + blendshapes], takes observations to the normal equations' right side.
         gram: [activations, activations], ridge included.
         penalty: [activations], the sparsity term.
-        deviation: [activations], standard error per unit of landmark noise.
+        deviation: [activations], standard error per IOD of landmark noise.
         lip_gap: [activations], opening between the inner lips at full contraction, IOD.
     """
 
@@ -193,21 +199,23 @@ def build_inverse(points: NDArray[np.float64]) -> InverseModel:
             for i in USED_BLENDSHAPES
         ]
     )
-    motion, deviation = _head_motion(points)
+    motion, reach = _head_motion(points)
     # A prior keeps the head from explaining away real expressions.
-    prior = np.diag(1.0 / deviation**2)
+    prior = np.diag(1.0 / reach**2)
     weighted = motion * weight[:, None]
     inner = np.linalg.inv(motion.T @ weighted + prior)
     projected = fields.T * weight - (fields.T @ weighted) @ inner @ weighted.T
     gain = np.concatenate([projected, shapes.T * shape_weight], axis=1)
     gram = projected @ fields + (shapes.T * shape_weight) @ shapes
     gram += _RIDGE * np.eye(len(gram))
-    covariance = np.linalg.inv(gram)
+    # Jitter that neighbouring landmarks share passes the inverse as if there were fewer of them.
+    passed = np.linalg.solve(gram, projected)
+    deviation = np.sqrt(_WITNESSES * (passed * passed).sum(axis=1))
     return InverseModel(
         np.ascontiguousarray(gain),
         np.ascontiguousarray(0.5 * (gram + gram.T)),
         np.full(len(gram), _SPARSITY),
-        np.sqrt(np.diag(covariance)),
+        deviation,
         fields[2 * INNER_LOWER_LIP + 1] - fields[2 * INNER_UPPER_LIP + 1],
     )
 
@@ -222,8 +230,8 @@ def solve_nonnegative(
 ) -> NDArray[np.float64]:  # pragma: no cover - compiled
     """argmin over x >= 0 of x'Gx/2 - (b - penalty)'x by coordinate descent from zero, hence deterministic.
 
-    The coordinate whose step lowers the cost most goes next (Gauss-Southwell): muscles overlap, and cyclic order
-    would let the first of them take what belongs to the best.
+    The coordinate whose step lowers the cost most goes next (Gauss-Southwell): muscles overlap, and cyclic
+    order would converge slowly.
     """
     n = gram.shape[0]
     x = np.zeros(n)
@@ -262,17 +270,3 @@ def invert(
 def activation_names(activations: Sequence[Activation] = ACTIVATIONS) -> tuple[str, ...]:
     """Names in the order of the solution."""
     return tuple(a.name for a in activations)
-
-
-__all__ = [
-    "ACTIVATIONS",
-    "STABLE_POINTS",
-    "Activation",
-    "InverseModel",
-    "activation_names",
-    "build_inverse",
-    "displacement_field",
-    "invert",
-    "landmark_noise",
-    "solve_nonnegative",
-]

@@ -39,13 +39,11 @@ class Neutral:
     Attributes:
         points: float64 [478, 3], face coordinates (see `processing.pose`).
         blendshapes: float64 [52].
-        probes: float64 [k], appearance measures at rest (see `processing.appearance`).
         frames: How many frames it rests on.
     """
 
     points: NDArray[np.float64]
     blendshapes: NDArray[np.float64]
-    probes: NDArray[np.float64]
     frames: int
 
     def to_arrays(self) -> dict[str, NDArray[np.float64]]:
@@ -53,7 +51,6 @@ class Neutral:
         return {
             "points": self.points,
             "blendshapes": self.blendshapes,
-            "probes": self.probes,
             "frames": np.array([float(self.frames)]),
         }
 
@@ -68,7 +65,6 @@ class Neutral:
             neutral = cls(
                 np.asarray(arrays["points"], dtype=np.float64),
                 np.asarray(arrays["blendshapes"], dtype=np.float64),
-                np.asarray(arrays["probes"], dtype=np.float64),
                 int(np.asarray(arrays["frames"]).ravel()[0]),
             )
         except KeyError as missing:
@@ -86,20 +82,17 @@ class Neutral:
 class NeutralEstimator:
     """Finds the neutral as frames come in: causal, and the same for any chunking of them.
 
-    Before a rest stretch has ended (or when there is none) the median of the first `SETTLING_S` of face frames
-    serves; afterwards it follows the quiet face slowly, each coordinate by at most `_STEP_LIMIT` of misfit at a
-    time, so that no expression is learned away. A neutral that was given, or measured in a rest, stays.
+    Before a rest stretch has ended (or when there is none) the median of the first `SETTLING_S` of face
+    frames serves; afterwards it follows the quiet face slowly, with the misfit of each coordinate clipped, so
+    that no expression is learned away. A neutral that was given, or measured in a rest, stays.
     """
 
     _STEP_LIMIT_IOD = 0.01
 
-    def __init__(
-        self, rest: tuple[float, float] | None = None, neutral: Neutral | None = None, probe_count: int = 0
-    ) -> None:
+    def __init__(self, rest: tuple[float, float] | None = None, neutral: Neutral | None = None) -> None:
         if rest is not None and not rest[1] > rest[0]:
             raise InvalidSignal(f"The rest stretch {rest[0]}:{rest[1]} s ends before it begins.")
         self.rest = rest
-        self.probe_count = probe_count
         self._given = neutral
         self.reset()
 
@@ -128,7 +121,6 @@ class NeutralEstimator:
         time_s: float,
         points: NDArray[np.float64],
         blendshapes: NDArray[np.float64],
-        probes: NDArray[np.float64],
         quiet: bool,
     ) -> None:
         """Take one face frame in.
@@ -137,10 +129,9 @@ class NeutralEstimator:
             time_s: Its stamp.
             points: [478, 3] in face coordinates, aligned with the present neutral.
             blendshapes: [52].
-            probes: [probe_count].
             quiet: The face is still and near the present neutral.
         """
-        sample = np.concatenate([points.ravel(), blendshapes, probes])
+        sample = np.concatenate([points.ravel(), blendshapes])
         self._collect_rest(time_s, sample)
         if self._fixed:
             return
@@ -190,15 +181,10 @@ class NeutralEstimator:
 
     @staticmethod
     def _flat(neutral: Neutral) -> NDArray[np.float64]:
-        return np.concatenate([neutral.points.ravel(), neutral.blendshapes, neutral.probes])
+        return np.concatenate([neutral.points.ravel(), neutral.blendshapes])
 
     def _set(self, sample: NDArray[np.float64], frames: int) -> None:
         cut = 3 * LANDMARK_COUNT
-        shapes = cut + len(BLENDSHAPES)
-        self.neutral = Neutral(
-            sample[:cut].reshape(LANDMARK_COUNT, 3).copy(),
-            sample[cut:shapes].copy(),
-            sample[shapes:].copy(),
-            frames,
-        )
+        points, shapes = sample[:cut].reshape(LANDMARK_COUNT, 3), sample[cut:]
+        self.neutral = Neutral(points.copy(), shapes.copy(), frames)
         self.version += 1

@@ -6,16 +6,18 @@ the weighted centre of the stable points, unit = the neutral inter-ocular distan
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 RIGHT_EYE_CORNERS = (33, 133)
 LEFT_EYE_CORNERS = (362, 263)
 
-# Bone lies close under the skin here and few muscles insert: landmark, weight. Lids, brows, alae, lips and jaw
-# are left out; eye corners slide a little with AU6 and AU7, hence the modest weight of the outer ones.
+# Bone lies close under the skin here and few muscles insert: landmarks, weight. Lids, brows, alae, lips and
+# jaw are left out; eye corners slide a little with AU6 and AU7, hence the modest weight of the outer ones.
 _STABLE: tuple[tuple[tuple[int, ...], float], ...] = (
     ((133, 362), 1.0),  # inner canthi
     ((33, 263), 0.6),  # outer canthi
@@ -36,9 +38,9 @@ class HeadPose:
     Attributes:
         pitch_deg: Positive = chin down towards the chest.
         yaw_deg: Positive = turned to the subject's own left (picture's right).
-        roll_deg: Positive = tilted towards the subject's own right shoulder (counter-clockwise in the picture).
-        iod_px: Inter-ocular distance (between the eyes' corner midpoints) in frame pixels, in three dimensions,
-            so that turning the head leaves it alone.
+        roll_deg: Positive = tilted to the subject's own right shoulder (counter-clockwise in the picture).
+        iod_px: Inter-ocular distance (between the eyes' corner midpoints) in frame pixels, in three
+            dimensions, so that turning the head leaves it alone.
     """
 
     pitch_deg: float
@@ -64,10 +66,69 @@ class Similarity:
 
 def interocular(points: NDArray[np.float64] | NDArray[np.float32]) -> float:
     """Distance between the midpoints of the two eyes' corners; `points` is [478, 3]."""
-    right = 0.5 * (points[RIGHT_EYE_CORNERS[0]] + points[RIGHT_EYE_CORNERS[1]])
-    left = 0.5 * (points[LEFT_EYE_CORNERS[0]] + points[LEFT_EYE_CORNERS[1]])
-    between = left - right
-    return float(np.sqrt(between @ between))
+    outer_right, inner_right = points[RIGHT_EYE_CORNERS[0]], points[RIGHT_EYE_CORNERS[1]]
+    inner_left, outer_left = points[LEFT_EYE_CORNERS[0]], points[LEFT_EYE_CORNERS[1]]
+    x, y, z = (0.5 * (inner_left + outer_left - outer_right - inner_right)).tolist()
+    return math.sqrt(x * x + y * y + z * z)
+
+
+@njit(cache=True, nogil=True)
+def _fit(
+    source: NDArray[np.float64],
+    target: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> bool:  # pragma: no cover - compiled
+    """Fills out [13] = scale, rotation row by row, shift; False where no proper rotation fits."""
+    n = source.shape[0]
+    total = 0.0
+    centre = np.zeros(6)
+    for i in range(n):
+        total += weights[i]
+        for k in range(3):
+            centre[k] += weights[i] * source[i, k]
+            centre[3 + k] += weights[i] * target[i, k]
+    centre /= total
+    covariance = np.zeros((3, 3))
+    spread = 0.0
+    for i in range(n):
+        for k in range(3):
+            from_centre = source[i, k] - centre[k]
+            spread += weights[i] * from_centre * from_centre
+            for j in range(3):
+                covariance[j, k] += weights[i] * (target[i, j] - centre[3 + j]) * from_centre
+    # Polar decomposition by Newton's iteration (Higham 1986): the orthogonal factor is the best rotation.
+    q = covariance / np.sqrt((covariance * covariance).sum() + 1e-300)
+    cofactor = np.empty((3, 3))
+    for _ in range(40):
+        for j in range(3):
+            j1, j2 = (j + 1) % 3, (j + 2) % 3
+            for k in range(3):
+                k1, k2 = (k + 1) % 3, (k + 2) % 3
+                cofactor[j, k] = q[j1, k1] * q[j2, k2] - q[j1, k2] * q[j2, k1]
+        determinant = q[0, 0] * cofactor[0, 0] + q[0, 1] * cofactor[0, 1] + q[0, 2] * cofactor[0, 2]
+        if not determinant > 1e-12:
+            return False
+        # Scaling to determinant 1 first makes the iteration converge in a handful of steps.
+        scale = determinant ** (-1.0 / 3.0)
+        change = 0.0
+        for j in range(3):
+            for k in range(3):
+                new = 0.5 * (scale * q[j, k] + cofactor[j, k] / (scale * determinant))
+                change = max(change, abs(new - q[j, k]))
+                q[j, k] = new
+        if change < 1e-14:
+            break
+    stretch = 0.0
+    for j in range(3):
+        for k in range(3):
+            stretch += q[j, k] * covariance[j, k]
+            out[1 + 3 * j + k] = q[j, k]
+    out[0] = stretch / spread if spread > 0.0 else 1.0
+    for j in range(3):
+        turned = q[j, 0] * centre[0] + q[j, 1] * centre[1] + q[j, 2] * centre[2]
+        out[10 + j] = centre[3 + j] - out[0] * turned
+    return True
 
 
 def fit_similarity(
@@ -75,20 +136,14 @@ def fit_similarity(
 ) -> Similarity:
     """Weighted least-squares similarity that takes `source` [n, 3] to `target` [n, 3].
 
-    Umeyama, IEEE PAMI 13 (1991) 376, eqs. 40-43. Reflections are excluded.
+    Umeyama, IEEE PAMI 13 (1991) 376, eqs. 40-43. Reflections are excluded: where none but a reflection fits,
+    which a face in sight never does, the rotation stays the identity.
     """
-    share = weights / weights.sum()
-    source_mean, target_mean = share @ source, share @ target
-    centred = source - source_mean
-    covariance = (target - target_mean).T @ (centred * share[:, None])
-    u, d, vt = np.linalg.svd(covariance)
-    if np.linalg.det(u) * np.linalg.det(vt) < 0.0:
-        u[:, 2] *= -1.0
-        d[2] *= -1.0
-    rotation = u @ vt
-    spread = float(share @ (centred * centred).sum(axis=1))
-    scale = float(d.sum()) / spread if spread > 0.0 else 1.0
-    return Similarity(scale, rotation, target_mean - scale * (rotation @ source_mean))
+    out = np.zeros(13)
+    if not _fit(source, target, weights, out):
+        share = weights / weights.sum()
+        return Similarity(1.0, np.eye(3), share @ target - share @ source)
+    return Similarity(float(out[0]), out[1:10].reshape(3, 3), out[10:])
 
 
 def head_rotation(transform: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -103,20 +158,20 @@ def head_pose(
     points_px: NDArray[np.float64] | NDArray[np.float32], transform: NDArray[np.float64]
 ) -> HeadPose:
     """Angles from the transform, size from the landmarks."""
-    r = transform[:3, :3]
-    norm = float(np.sqrt((r[:, 2] ** 2).sum())) or 1.0
-    pitch = np.arcsin(np.clip(-r[1, 2] / norm, -1.0, 1.0))
-    yaw = np.arctan2(r[0, 2], r[2, 2])
-    roll = np.arctan2(r[1, 0], r[1, 1])
+    r = transform[:3, :3].tolist()
+    norm = math.sqrt(r[0][2] ** 2 + r[1][2] ** 2 + r[2][2] ** 2) or 1.0
     return HeadPose(
-        float(np.degrees(pitch)), float(np.degrees(yaw)), float(np.degrees(roll)), interocular(points_px)
+        math.degrees(math.asin(max(-1.0, min(1.0, -r[1][2] / norm)))),
+        math.degrees(math.atan2(r[0][2], r[2][2])),
+        math.degrees(math.atan2(r[1][0], r[1][1])),
+        interocular(points_px),
     )
 
 
 def to_face_coordinates(
     points_px: NDArray[np.float64] | NDArray[np.float32], transform: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Landmarks [478, 3] in face coordinates by the head's transform alone, without a neutral to align with."""
+    """Landmarks [478, 3] in face coordinates by the head's transform alone, before there is a neutral."""
     points = np.asarray(points_px, dtype=np.float64)
     upright = points @ head_rotation(transform)  # row vectors: x @ R is R^T x
     centre = (STABLE_WEIGHTS / STABLE_WEIGHTS.sum()) @ upright[STABLE_POINTS]
