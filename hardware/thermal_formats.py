@@ -372,8 +372,9 @@ def _roughness(counts: NDArray[np.uint16]) -> float:
 
 def _refuse_eight_bit(counts: NDArray[np.uint16], source: str) -> None:
     high, low = counts >> 8, counts & 255
-    stretched = not low.any() or bool(np.array_equal(high, low)) or int(counts.max()) <= 255
-    if stretched and counts.any():
+    shaded = counts.max() > counts.min()
+    widened = shaded and (not low.any() or bool(np.array_equal(high, low)))
+    if widened or 0 < counts.max() <= 255:
         raise InvalidSignal(
             f"{source} carries an 8-bit picture in 16-bit values, made for display by automatic gain control "
             "(AGC): switch AGC off and radiometry (TLinear) on to get temperatures."

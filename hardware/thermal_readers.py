@@ -152,21 +152,44 @@ class _TiffStack(_Opened):
             raise InvalidSignal(f"{path.name} cannot be read as TIFF; it is damaged or cut off.") from None
 
     def frames(self) -> Iterator[FileFrame]:
-        # One page may hold a whole stack (ImageJ hyperstacks).
-        for index in range(self._count):
-            try:
-                page = self._file.pages[index]
-                pictures = np.asarray(page.asarray())
-            except (tifffile.TiffFileError, OSError, ValueError, IndexError, RuntimeError, struct.error):
-                self.truncated = True
-                return
-            if pictures.ndim == 3 and pictures.shape[2] in (3, 4):
+        promised, read = self._promised(), 0
+        for picture in self._pictures(promised):
+            if picture.ndim == 3 and picture.shape[2] in (3, 4):
                 raise InvalidSignal(
                     f"{self.path.name} holds colour pictures, not temperatures: export 16-bit radiometric "
                     "TIFF."
                 )
-            for picture in pictures.reshape(-1, *pictures.shape[-2:]):
-                yield FileFrame(picture, None)
+            # One page may hold a whole stack (ImageJ hyperstacks).
+            for plane in picture.reshape(-1, *picture.shape[-2:]):
+                read += 1
+                yield FileFrame(plane, None)
+        self.truncated = self.truncated or read < promised
+
+    def _promised(self) -> int:
+        """Frames that the first page's description speaks of."""
+        shaped = self._file.shaped_metadata or ({},)
+        shape = shaped[0].get("shape", ())
+        stacked = int((self._file.imagej_metadata or {}).get("images", 0))
+        return int(shape[0]) if len(shape) == 3 else stacked
+
+    def _pictures(self, promised: int) -> Iterator[NDArray[Any]]:
+        page = self._file.pages[0]
+        if promised > self._count == 1 and page.compression == 1 and page.ndim == 2:
+            # Cut off before the directory of the later pages: their pixels still follow the first one's.
+            stored = np.dtype(page.dtype)
+            offset, size = page.dataoffsets[0], page.size * stored.itemsize
+            whole = (self.path.stat().st_size - offset) // size
+            in_file = stored.newbyteorder(self._file.byteorder)
+            stack = np.memmap(self.path, in_file, "r", offset, (min(whole, promised), *page.shape))
+            yield from (np.asarray(picture, dtype=stored) for picture in stack)
+            return
+        for index in range(self._count):
+            try:
+                picture = np.asarray(self._file.pages[index].asarray())
+            except (tifffile.TiffFileError, OSError, ValueError, IndexError, RuntimeError, struct.error):
+                self.truncated = True
+                return
+            yield picture
 
     def close(self) -> None:
         self._file.close()
