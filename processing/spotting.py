@@ -1,16 +1,15 @@
 """Finds micro-movements of the face as they happen: where, which way, from when to when, and how surely.
 
-`MicroMovementSpotter` looks for brief excursions of every region in eight directions (`spotting_kernel`),
-joins those that belong to one movement, and weighs them against what else the face was doing
-(`spotting_vetoes`). It is causal: a movement is announced at its apex and confirmed within a frame and 20 ms
-of its offset.
+`MicroMovementSpotter` looks for brief excursions of every region, and of regions that move together, in eight
+directions (`spotting_kernel`), joins those that belong to one movement, and weighs them against what else
+the face was doing (`spotting_vetoes`). It is causal: a movement is announced just past its apex and
+confirmed within a frame and 20 ms of its offset.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,75 +17,105 @@ from numpy.typing import NDArray
 from acquisition.stream import Block
 from processing import spotting_kernel as kernel
 from processing.findings import Movement, Side
-from processing.motion_regions import EXPRESSIVE, base_name, side_of
-from processing.spotting_vetoes import Context, ContextTrail, Judgement, judge
+from processing.motion_regions import base_name, side_of
+from processing.spotting_anatomy import MEMBERS, MIX_X, MIX_Y, REGIONS, WATCHED, units_moving
+from processing.spotting_types import Excursion, SpotterSettings, joined, overlap_share, strongest
+from processing.spotting_vetoes import Context, Judgement, judge
 
-REGION_NAMES: tuple[str, ...] = tuple(region.name for region in EXPRESSIVE)
-
-_UP, _DOWN, _IN, _OUT = "up", "down", "in", "out"
-_ACTION_UNITS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
-    "inner_brow": {_UP: (1,), _DOWN: (4,), _IN: (4,), _OUT: (1,)},
-    "outer_brow": {_UP: (2,), _DOWN: (4,), _IN: (4,), _OUT: (2,)},
-    "glabella": {_UP: (1,), _DOWN: (4,), _IN: (4,), _OUT: (4,)},
-    "upper_lid": {_UP: (5,), _DOWN: (45,), _IN: (45,), _OUT: (45,)},
-    "lower_lid": {_UP: (7, 6), _DOWN: (45,), _IN: (7,), _OUT: (7,)},
-    "cheek": {_UP: (6, 12), _DOWN: (15,), _IN: (9, 6), _OUT: (12,)},
-    "nose_wing": {_UP: (9, 10), _DOWN: (15,), _IN: (9,), _OUT: (12, 10)},
-    "upper_lip": {_UP: (10, 9), _DOWN: (15,), _IN: (18,), _OUT: (12, 20)},
-    "lip_corner": {_UP: (12,), _DOWN: (15,), _IN: (18,), _OUT: (14, 20, 12)},
-    "lower_lip": {_UP: (17, 24), _DOWN: (25, 16), _IN: (14,), _OUT: (14,)},
-    "chin": {_UP: (17,), _DOWN: (26,), _IN: (17,), _OUT: (17,)},
-}
-"""AUs by region and the direction it moves in; in and out are towards and away from the midline."""
+_PRIOR_SIGMA_PX = 0.12
 
 
-@dataclass(frozen=True)
-class SpotterSettings:
-    """What counts as a movement.
+class _Bank:
+    """Positions of everything watched, smoothed over one time scale, and the noise of their excursions."""
 
-    Attributes:
-        threshold: Log-likelihood ratio above which a movement is reported clean; lower finds more.
-        candidate_z: Peak over noise at which a movement is considered at all.
-        candidate_px: And its size, px at IOD 100.
-        shortest_s, longest_s: Duration of a brief movement.
-        noise_floor_px: Noise is never believed to be lower.
-        noise_memory_s: Trailing time over which noise is measured.
-        together_s: Peaks of several regions within this time are one movement.
-        wait_s: Time after the offset within which a movement must be confirmed.
-    """
+    def __init__(self, smooth_s: float, shortest_s: float, settings: SpotterSettings) -> None:
+        self.shortest_s = shortest_s
+        self._smooth_s = smooth_s
+        self._settings = settings
+        self._found = np.zeros((512, kernel.FIELDS))
+        self._differences = np.zeros((len(kernel.NOISE_SPANS_S), len(WATCHED), 2))
+        self.sigma = np.full((len(kernel.NOISE_SPANS_S), len(WATCHED), 2), _PRIOR_SIGMA_PX)
+        self._noise_rows: deque[tuple[float, NDArray[np.float64]]] = deque()
+        self._noise_due_s = self._noise_kept_s = -np.inf
+        self.restart(1 / 30)
 
-    threshold: float = 0.0
-    candidate_z: float = 4.5
-    candidate_px: float = 0.18
-    shortest_s: float = 0.03
-    longest_s: float = 0.6
-    noise_floor_px: float = 0.045
-    noise_memory_s: float = 10.0
-    together_s: float = 0.1
-    wait_s: float = 0.02
+    def restart(self, frame_s: float) -> None:
+        """Begin a new stretch of face at this frame interval; what was learned about noise stays."""
+        length = 2 * int(0.5 * self._smooth_s / frame_s + 0.5) + 1
+        taps = np.bartlett(length + 2)[1:-1]
+        self.taps = taps / taps.sum()
+        self.history = np.zeros((1024, len(WATCHED), 2))
+        self.times = np.zeros(1024)
+        self.newest = -1
+        self.count = 0
+        self._over = np.full((len(WATCHED), kernel.DIRECTIONS), -np.inf)
+        self._passed = self._over.copy()
 
+    def append(self, stamps: list[float], positions: list[NDArray[np.float64]]) -> bool:
+        """Add the symmetric mean of the last rows, stamped at its middle; False while there are too few."""
+        length = len(self.taps)
+        if len(stamps) < length:
+            return False
+        mean = np.zeros_like(positions[-1])
+        for weight, value in zip(self.taps, positions[-length:], strict=True):
+            mean += weight * value
+        self.newest = (self.newest + 1) % len(self.times)
+        self.count = min(self.count + 1, len(self.times))
+        self.history[self.newest] = mean
+        self.times[self.newest] = stamps[-length:][length // 2]
+        self._learn_noise(stamps[-1])
+        return self.count > 3
 
-@dataclass(frozen=True)
-class Excursion:
-    """One region's brief excursion in one direction, as the kernel found it."""
+    def _learn_noise(self, time_s: float) -> None:
+        """Robust spread of chance excursions over the trailing seconds, renewed four times a second."""
+        if time_s - self._noise_kept_s < 0.03:
+            return
+        if not kernel.second_differences(
+            self.history, self.times, self.newest, self.count, self._differences
+        ):
+            return
+        self._noise_kept_s = time_s
+        self._noise_rows.append((time_s, self._differences.copy()))
+        while time_s - self._noise_rows[0][0] > self._settings.noise_memory_s:
+            self._noise_rows.popleft()
+        if time_s < self._noise_due_s or len(self._noise_rows) < 20:
+            return
+        self._noise_due_s = time_s + 0.25
+        spread = np.median(np.abs(np.stack([row for _, row in self._noise_rows])), axis=0) / 0.6745
+        # Few rows know little: lean on the prior until two seconds have been seen.
+        known = min(1.0, len(self._noise_rows) / 60.0)
+        self.sigma = np.maximum(known * spread + (1 - known) * _PRIOR_SIGMA_PX, self._settings.noise_floor_px)
 
-    region: int
-    direction: int
-    onset_s: float
-    peak_s: float
-    offset_s: float
-    height_px: float
-    sigma_px: float
-    dx_px: float
-    dy_px: float
+    def excursions(self, fallen_share: float) -> list[Excursion]:
+        """What is over, or just past its apex, as of the newest sample."""
+        n = kernel.find_excursions(
+            self.history,
+            self.times,
+            self.newest,
+            self.count,
+            self.sigma,
+            self._settings.candidate_z,
+            self._settings.candidate_px,
+            fallen_share,
+            self._over if fallen_share >= kernel.FALLEN_SHARE else self._passed,
+            self._found,
+        )
+        every = [Excursion.of(self._found[k]) for k in range(n)]
+        longest = self._settings.longest_s
+        return [each for each in every if self.shortest_s <= each.duration_s <= longest]
 
-    @property
-    def z(self) -> float:
-        return self.height_px / self.sigma_px
-
-    @property
-    def duration_s(self) -> float:
-        return self.offset_s - self.onset_s
+    def displacement(self, excursion: Excursion) -> NDArray[np.float64]:
+        """How far everything watched [W, 2] was at the peak from the chord between before and after, px."""
+        order = (self.newest - np.arange(min(self.count, 400))) % len(self.times)
+        times, history = self.times[order], self.history[order]
+        middle = np.abs(times - excursion.peak_s) <= max(0.008, 0.08 * excursion.duration_s)
+        before = (times <= excursion.onset_s) & (times >= excursion.onset_s - 0.12)
+        after = times >= min(excursion.offset_s, times[0])
+        if not (middle.any() and before.any()):
+            return np.zeros((len(WATCHED), 2))
+        start, end = history[before].mean(axis=0), history[after].mean(axis=0)
+        share = (excursion.peak_s - excursion.onset_s) / max(excursion.duration_s, 1e-6)
+        return np.asarray(history[middle].mean(axis=0) - (1 - share) * start - share * end)
 
 
 class MicroMovementSpotter:
@@ -103,41 +132,30 @@ class MicroMovementSpotter:
     def __init__(self, threshold: float | None = None, settings: SpotterSettings | None = None) -> None:
         settings = settings or SpotterSettings()
         self.settings = settings if threshold is None else replace(settings, threshold=threshold)
-        self._found = np.zeros((256, kernel.FIELDS))
-        self._differences = np.zeros((len(kernel.NOISE_SPANS_S), len(EXPRESSIVE), 2))
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, noise included."""
-        count = len(EXPRESSIVE)
         self._next_id = 1
         self._columns: NDArray[np.int64] | None = None
-        self._noise_rows: deque[tuple[float, NDArray[np.float64]]] = deque()
-        self._noise_due_s = -np.inf
-        self._noise_kept_s = -np.inf
-        self._sigma = np.full((len(kernel.NOISE_SPANS_S), count, 2), 0.12)
-        self._frame_s = 1 / 30.0
+        self._fast = _Bank(0.032, self.settings.shortest_s, self.settings)
+        self._slow = _Bank(0.1, 0.16, self.settings)
         self._restart()
 
     def _restart(self) -> None:
-        """Begin a new stretch of face; the noise stays."""
-        count = len(EXPRESSIVE)
-        self._history = np.zeros((1024, count, 2))
-        self._times = np.zeros(1024)
-        self._newest = -1
-        self._count = 0
-        self._raw: deque[tuple[float, NDArray[np.float64]]] = deque(maxlen=9)
-        self._taps: NDArray[np.float64] | None = None
-        self._intervals: list[float] = []
-        self._last_peak = np.full((count, kernel.DIRECTIONS), -np.inf)
+        self._warm = False
+        self._stamps: deque[float] = deque(maxlen=17)
+        self._positions: deque[NDArray[np.float64]] = deque(maxlen=17)
         self._pending: list[list[Excursion]] = []
-        self._emitted: deque[Movement] = deque(maxlen=64)
-        self._recent: deque[Excursion] = deque(maxlen=400)
-        self._context = ContextTrail()
+        self._announced: deque[Movement] = deque(maxlen=16)
+        self._confirmed: deque[Movement] = deque(maxlen=64)
+        self._decided: deque[Excursion] = deque(maxlen=64)
+        self._recent: deque[Excursion] = deque(maxlen=600)
+        self._context = Context()
         self._last_s = -np.inf
 
     def process(self, motion: Block, action_units: Block | None = None) -> list[Movement]:
-        """Movements decided in these rows, in the order they were decided.
+        """Movements announced and confirmed in these rows, in that order.
 
         Args:
             motion: FaceMotion rows.
@@ -145,11 +163,10 @@ class MicroMovementSpotter:
         """
         if not len(motion):
             return []
-        labels = motion.spec.labels
         if self._columns is None:
-            names = [f"{region}_{axis}" for region in REGION_NAMES for axis in ("dx", "dy")]
-            self._columns = np.array([labels.index(name) for name in names], dtype=np.int64)
-        context = Context.columns(motion, action_units)
+            names = [f"{region}_{axis}" for region in REGIONS for axis in ("dx", "dy")]
+            self._columns = np.array([motion.spec.index(name) for name in names], dtype=np.int64)
+        context = Context.rows(motion, action_units)
         rows = motion.array
         found: list[Movement] = []
         for i, time_s in enumerate(motion.timestamps):
@@ -163,88 +180,57 @@ class MicroMovementSpotter:
             self._restart()
         self._last_s = time_s
         self._context.append(time_s, context)
-        if not self._smooth(time_s, row.astype(np.float64).reshape(-1, 2)):
-            return []
-        self._learn_noise(time_s)
-        n = kernel.find_excursions(
-            self._history,
-            self._times,
-            self._newest,
-            self._count,
-            self._sigma,
-            self.settings.candidate_z,
-            self.settings.candidate_px,
-            self._last_peak,
-            self._found,
-        )
-        for k in range(n):
-            self._take(self._found[k])
-        return self._decide(time_s)
+        single = row.astype(np.float64).reshape(-1, 2)
+        grouped = np.stack((MIX_X @ single[:, 0], MIX_Y @ single[:, 1]), axis=1)
+        self._stamps.append(time_s)
+        self._positions.append(np.concatenate((single, grouped)))
+        if not self._warm:
+            if len(self._stamps) < 8:
+                return []
+            frame_s = float(np.median(np.diff(self._stamps)))
+            self._fast.restart(frame_s)
+            self._slow.restart(frame_s)
+            self._warm = True
+        stamps, positions = list(self._stamps), list(self._positions)
+        announced: list[Movement] = []
+        for bank in (self._fast, self._slow):
+            if not bank.append(stamps, positions):
+                continue
+            for excursion in bank.excursions(kernel.FALLEN_SHARE):
+                self._take(excursion)
+            if bank is self._fast:
+                announced = self._announce(bank.excursions(0.3), time_s)
+        return announced + self._decide(time_s)
 
-    def _smooth(self, time_s: float, position: NDArray[np.float64]) -> bool:
-        """Append the symmetric mean of the last rows, stamped at its middle, so that nothing is delayed in
-        time.
-        """
-        self._raw.append((time_s, position))
-        if self._taps is None:
-            if len(self._raw) < 8:
-                return False
-            stamps = np.array([stamp for stamp, _ in self._raw])
-            self._frame_s = float(np.median(np.diff(stamps)))
-            length = 2 * int(0.016 / self._frame_s + 0.5) + 1
-            taps = np.bartlett(length + 2)[1:-1]
-            self._taps = taps / taps.sum()
-        length = len(self._taps)
-        window = list(self._raw)[-length:]
-        mean = np.zeros_like(position)
-        for weight, (_, value) in zip(self._taps, window, strict=True):
-            mean += weight * value
-        self._newest = (self._newest + 1) % len(self._times)
-        self._count = min(self._count + 1, len(self._times))
-        self._history[self._newest] = mean
-        self._times[self._newest] = window[length // 2][0]
-        return self._count > 3
-
-    def _learn_noise(self, time_s: float) -> None:
-        """Robust spread of chance excursions over the trailing seconds, renewed four times a second."""
-        if time_s - self._noise_kept_s < 0.03:
-            return
-        if not kernel.second_differences(
-            self._history, self._times, self._newest, self._count, self._differences
+    def _take(self, excursion: Excursion) -> None:
+        self._recent.append(excursion)
+        if any(
+            joined(earlier, excursion, self.settings.together_s) and excursion.z < 1.5 * earlier.z
+            for earlier in self._decided
         ):
             return
-        self._noise_kept_s = time_s
-        self._noise_rows.append((time_s, self._differences.copy()))
-        while time_s - self._noise_rows[0][0] > self.settings.noise_memory_s:
-            self._noise_rows.popleft()
-        if time_s < self._noise_due_s or len(self._noise_rows) < 20:
-            return
-        self._noise_due_s = time_s + 0.25
-        spread = np.median(np.abs(np.stack([row for _, row in self._noise_rows])), axis=0) / 0.6745
-        # Few rows know little: lean on the prior until two seconds have been seen.
-        known = min(1.0, len(self._noise_rows) / 60.0)
-        self._sigma = np.maximum(known * spread + (1 - known) * 0.12, self.settings.noise_floor_px)
-
-    def _take(self, row: NDArray[np.float64]) -> None:
-        excursion = Excursion(
-            region=int(row[kernel.REGION]),
-            direction=int(row[kernel.DIRECTION]),
-            onset_s=float(row[kernel.ONSET_S]),
-            peak_s=float(row[kernel.PEAK_S]),
-            offset_s=float(row[kernel.OFFSET_S]),
-            height_px=float(min(row[kernel.RISE], row[kernel.DROP])),
-            sigma_px=float(row[kernel.SIGMA]),
-            dx_px=float(row[kernel.PEAK_DX]),
-            dy_px=float(row[kernel.PEAK_DY]),
-        )
-        if not self.settings.shortest_s <= excursion.duration_s <= self.settings.longest_s:
-            return
-        self._recent.append(excursion)
         for group in self._pending:
-            if _belong(strongest(group), excursion, self.settings.together_s):
+            if joined(strongest(group), excursion, self.settings.together_s):
                 group.append(excursion)
                 return
         self._pending.append([excursion])
+
+    def _announce(self, passed: list[Excursion], time_s: float) -> list[Movement]:
+        """A provisional movement for the strongest excursion that has just passed its apex."""
+        if not passed:
+            return []
+        best = strongest(passed)
+        near = self.settings.together_s
+        if best.z < 1.5 * self.settings.candidate_z or any(
+            abs(movement.apex_s - best.peak_s) <= near for movement in (*self._announced, *self._confirmed)
+        ):
+            return []
+        judgement = self._judge([best], best)
+        if judgement.vetoes or judgement.log_likelihood_ratio < self.settings.threshold:
+            return []
+        movement = self._describe(self._new_id(), best, judgement, time_s, provisional=True)
+        self._announced.append(movement)
+        return [movement]
 
     def _decide(self, time_s: float) -> list[Movement]:
         decided: list[Movement] = []
@@ -253,58 +239,59 @@ class MicroMovementSpotter:
             if time_s < strongest(group).offset_s + self.settings.wait_s:
                 waiting.append(group)
                 continue
-            movement = self._movement(group, time_s)
+            movement = self._confirm(group, time_s)
             if movement is not None:
                 decided.append(movement)
         self._pending = waiting
         return decided
 
-    def _movement(self, group: list[Excursion], time_s: float) -> Movement | None:
+    def _confirm(self, group: list[Excursion], time_s: float) -> Movement | None:
         best = strongest(group)
-        if any(_same_time(movement, best, self.settings.together_s) for movement in self._emitted):
+        self._decided.append(best)
+        if any(overlap_share(movement, best) > 0.5 for movement in self._confirmed):
             return None
-        judgement = judge(group, best, self._recent, self._context, time_s)
-        vetoes = judgement.vetoes
-        ratio = judgement.log_likelihood_ratio
-        if vetoes or ratio < self.settings.threshold:
+        judgement = self._judge(group, best)
+        if judgement.vetoes or judgement.log_likelihood_ratio < self.settings.threshold:
             return None
-        movement = self._describe(group, best, judgement, time_s)
-        self._emitted.append(movement)
+        earlier = [m for m in self._announced if abs(m.apex_s - best.peak_s) <= self.settings.together_s]
+        number = earlier[-1].id if earlier else self._new_id()
+        for movement in earlier:
+            self._announced.remove(movement)
+        movement = self._describe(number, best, judgement, time_s, provisional=False)
+        self._confirmed.append(movement)
         return movement
 
+    def _judge(self, group: list[Excursion], best: Excursion) -> Judgement:
+        return judge(
+            group, best, self._recent, self._fast.displacement(best), self._fast.sigma, self._context
+        )
+
     def _describe(
-        self, group: list[Excursion], best: Excursion, judgement: Judgement, time_s: float
+        self, number: int, best: Excursion, judgement: Judgement, time_s: float, provisional: bool
     ) -> Movement:
-        name = REGION_NAMES[best.region]
-        base = base_name(name)
-        side: Side = "both"
-        asymmetry = 0.0
-        peaks = {"left": 0.0, "right": 0.0}
-        if side_of(name) != "both":
-            for excursion in group:
-                other = REGION_NAMES[excursion.region]
-                if base_name(other) == base:
-                    peaks[side_of(other)] = max(peaks[side_of(other)], excursion.height_px)
-            asymmetry = (peaks["left"] - peaks["right"]) / max(peaks["left"] + peaks["right"], 1e-9)
-            if abs(asymmetry) > 0.5:
-                side = "left" if asymmetry > 0 else "right"
+        moved, z = judgement.displacement, judgement.z
+        # What stood out may be a mean over several regions: name the one of them that moved most.
+        main = max(MEMBERS[best.watched], key=lambda r: (z[r], -r))
+        name = REGIONS[main]
+        side, asymmetry = _side(name, moved)
         return Movement(
-            id=self._new_id(),
-            region=base,
+            id=number,
+            region=base_name(name),
             side=side,
             onset_s=best.onset_s,
             apex_s=best.peak_s,
-            offset_s=best.offset_s,
+            offset_s=float("nan") if provisional else best.offset_s,
             found_s=time_s,
-            dx_px=best.dx_px,
-            dy_px=best.dy_px,
+            dx_px=float(moved[main, 0]),
+            dy_px=float(moved[main, 1]),
             z=best.z,
             noise_px=best.sigma_px,
             asymmetry=asymmetry,
-            action_units=action_units_of(group),
+            action_units=_units(main, moved, z),
             log_likelihood_ratio=judgement.log_likelihood_ratio,
             quality=judgement.quality,
             vetoes=judgement.vetoes,
+            provisional=provisional,
         )
 
     def _new_id(self) -> int:
@@ -312,40 +299,26 @@ class MicroMovementSpotter:
         return self._next_id - 1
 
 
-def strongest(group: list[Excursion]) -> Excursion:
-    """The excursion that stands out most; the first of equals."""
-    return max(group, key=lambda excursion: excursion.z)
+def _side(name: str, moved: NDArray[np.float64]) -> tuple[Side, float]:
+    """Side of a movement and its asymmetry, from how far the region moved on either side."""
+    if side_of(name) == "both":
+        return "both", 0.0
+    base = base_name(name)
+    left, right = (float(np.hypot(*moved[REGIONS.index(f"{base}_{side}")])) for side in ("left", "right"))
+    asymmetry = (left - right) / max(left + right, 1e-9)
+    if abs(asymmetry) < 0.4:
+        return "both", asymmetry
+    return ("left" if asymmetry > 0 else "right"), asymmetry
 
 
-def action_units_of(group: list[Excursion]) -> tuple[int, ...]:
-    """AUs by region and direction, those of the strongest region first, no AU twice."""
-    best_z = strongest(group).z
-    ordered: list[int] = []
-    for excursion in sorted(group, key=lambda e: -e.z):
-        if excursion.z < 0.5 * best_z:
+def _units(main: int, moved: NDArray[np.float64], z: NDArray[np.float64]) -> tuple[int, ...]:
+    """AUs of the main region first, then of others that moved at least half as surely; none twice."""
+    order = [main, *(int(r) for r in np.argsort(-z[: len(REGIONS)], kind="stable") if r != main)]
+    units: list[int] = []
+    for r in order:
+        if r != main and z[r] < max(0.5 * z[main], 4.0):
             break
-        name = REGION_NAMES[excursion.region]
-        units = _ACTION_UNITS[base_name(name)][_way(excursion, side_of(name))]
-        if units[0] not in ordered:
-            ordered.append(units[0])
-    return tuple(ordered)
-
-
-def _way(excursion: Excursion, side: str) -> str:
-    if abs(excursion.dy_px) >= 0.7 * abs(excursion.dx_px):
-        return _UP if excursion.dy_px < 0 else _DOWN
-    # The subject's left lies on the picture's right: moving right there is moving out.
-    outward = excursion.dx_px > 0 if side != "right" else excursion.dx_px < 0
-    return _OUT if outward else _IN
-
-
-def _belong(one: Excursion, other: Excursion, together_s: float) -> bool:
-    overlap = min(one.offset_s, other.offset_s) - max(one.onset_s, other.onset_s)
-    near = abs(one.peak_s - other.peak_s) <= together_s
-    return near or overlap > 0.6 * min(one.duration_s, other.duration_s)
-
-
-def _same_time(movement: Movement, excursion: Excursion, together_s: float) -> bool:
-    overlap = min(movement.offset_s, excursion.offset_s) - max(movement.onset_s, excursion.onset_s)
-    near = abs(movement.apex_s - excursion.peak_s) <= together_s
-    return near or overlap > 0.5 * min(movement.offset_s - movement.onset_s, excursion.duration_s)
+        for unit in units_moving(REGIONS[r], moved[r, 0], moved[r, 1])[: 2 if r == main else 1]:
+            if unit not in units:
+                units.append(unit)
+    return tuple(units)

@@ -20,6 +20,9 @@ DIRECTIONS = 8
 NOISE_SPANS_S = (0.1, 0.2, 0.4)
 """Durations at which the noise of an excursion is measured."""
 
+FALLEN_SHARE = 0.75
+"""Share of its rise that a movement has fallen back when it is over."""
+
 # Columns of a found excursion.
 REGION, DIRECTION, PEAK_S, ONSET_S, OFFSET_S, RISE, DROP, SIGMA, PEAK_DX, PEAK_DY, PEAK_INDEX, FLAT = range(
     12
@@ -28,6 +31,8 @@ FIELDS = 12
 
 RISE_WINDOW_S = 0.42
 FALL_WINDOW_S = 0.45
+"""Longest rise to the peak and fall from it."""
+
 FLANK_EXTRAPOLATION = 0.8
 """Share of the 25-75 % flank that lies beyond its 25 % point: .5 for a straight flank, 1 for a raised
 cosine."""
@@ -49,6 +54,7 @@ def find_excursions(
     sigma: F64,
     threshold_z: float,
     min_px: float,
+    fallen_share: float,
     last_peak_s: F64,
     found: F64,
 ) -> int:
@@ -61,6 +67,9 @@ def find_excursions(
         count: How many samples the ring holds.
         sigma: Noise of an excursion [len(NOISE_SPANS_S), R, 2], px.
         threshold_z, min_px: Peak that counts, in units of `sigma` and in px.
+        fallen_share: Share of the rise that must be fallen: `FALLEN_SHARE` for a movement that is over, less
+        for
+            one that has just passed its apex.
         last_peak_s: Peak last reported [R, DIRECTIONS], so that none is reported twice; updated.
         found: Output [capacity, FIELDS].
 
@@ -123,7 +132,7 @@ def find_excursions(
                     foot_back = k
             rise = peak - foot
             stalled = now - times[(newest - lowest_back) % size] >= 0.045
-            over = drop >= 0.75 * rise or (drop >= 0.5 * rise and stalled)
+            over = drop >= fallen_share * rise or (drop >= 0.5 * rise and stalled)
             if not over:
                 continue
             height = min(rise, drop)

@@ -1,0 +1,106 @@
+"""What the spotter passes around: its settings and the excursions it joins into movements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processing import spotting_kernel as kernel
+from processing.findings import Movement
+
+
+@dataclass(frozen=True)
+class SpotterSettings:
+    """What counts as a movement.
+
+    Attributes:
+        threshold: Log-likelihood ratio from which a movement is reported; lower finds more. The default aims
+        at
+            no more than one false candidate per usable minute.
+        candidate_z: Peak over noise at which a movement is considered at all.
+        candidate_px: And its size, px at IOD 100.
+        shortest_s, longest_s: Duration of a brief movement.
+        noise_floor_px: Noise is never believed to be lower.
+        noise_memory_s: Trailing time over which noise is measured.
+        together_s: Peaks of several regions within this time are one movement.
+        wait_s: A movement is confirmed with the first frame this long after its offset.
+    """
+
+    threshold: float = 1.0
+    candidate_z: float = 4.0
+    candidate_px: float = 0.15
+    shortest_s: float = 0.03
+    longest_s: float = 0.6
+    noise_floor_px: float = 0.03
+    noise_memory_s: float = 10.0
+    together_s: float = 0.1
+    wait_s: float = 0.02
+
+
+@dataclass(frozen=True)
+class Excursion:
+    """A brief excursion in one direction of one region, or of the mean of several.
+
+    Attributes:
+        watched: Index in `spotting_anatomy.WATCHED`.
+        direction: One of `spotting_kernel.DIRECTIONS`.
+        onset_s, peak_s, offset_s: Stamps; onset and offset by extending the flanks.
+        rise_px, drop_px: Height above either foot.
+        sigma_px: Noise of an excursion of this duration in this direction.
+    """
+
+    watched: int
+    direction: int
+    onset_s: float
+    peak_s: float
+    offset_s: float
+    rise_px: float
+    drop_px: float
+    sigma_px: float
+
+    @classmethod
+    def of(cls, row: NDArray[np.float64]) -> Self:
+        """From a row that `spotting_kernel.find_excursions` wrote."""
+        return cls(
+            watched=int(row[kernel.REGION]),
+            direction=int(row[kernel.DIRECTION]),
+            onset_s=float(row[kernel.ONSET_S]),
+            peak_s=float(row[kernel.PEAK_S]),
+            offset_s=float(row[kernel.OFFSET_S]),
+            rise_px=float(row[kernel.RISE]),
+            drop_px=float(row[kernel.DROP]),
+            sigma_px=float(row[kernel.SIGMA]),
+        )
+
+    @property
+    def height_px(self) -> float:
+        return min(self.rise_px, self.drop_px)
+
+    @property
+    def z(self) -> float:
+        return self.height_px / self.sigma_px
+
+    @property
+    def duration_s(self) -> float:
+        return self.offset_s - self.onset_s
+
+
+def strongest(group: list[Excursion]) -> Excursion:
+    """The excursion that stands out most; the first of equals."""
+    return max(group, key=lambda excursion: excursion.z)
+
+
+def joined(one: Excursion, other: Excursion, together_s: float) -> bool:
+    """Whether two excursions are parts of one movement."""
+    overlap = min(one.offset_s, other.offset_s) - max(one.onset_s, other.onset_s)
+    near = abs(one.peak_s - other.peak_s) <= together_s
+    return near or overlap > 0.6 * min(one.duration_s, other.duration_s)
+
+
+def overlap_share(movement: Movement, excursion: Excursion) -> float:
+    """Share of the shorter of the two that both cover."""
+    overlap = min(movement.offset_s, excursion.offset_s) - max(movement.onset_s, excursion.onset_s)
+    return overlap / min(movement.offset_s - movement.onset_s, excursion.duration_s)
