@@ -24,6 +24,8 @@ MEDIA_TIME_BASE = Fraction(1, 1000)
 CENTI_KELVIN_OFFSET = 27315
 """centikelvin = centi-degC + 27315; the pixel value 0 is 'no temperature'."""
 
+_EBML_ID = bytes.fromhex("1A45DFA3")
+_SEGMENT_ID = bytes.fromhex("18538067")
 _ENCODING = {"MJPG": "mjpeg", "centi_celsius": "ffv1"}
 _FFV1 = {"level": "3", "g": "1", "slices": "4", "slicecrc": "1"}
 _CLUSTERS = {"cluster_time_limit": "200", "flush_packets": "1", "write_crc32": "0"}
@@ -218,11 +220,33 @@ class FrameReader:
 
 
 def is_finished(path: Path) -> bool:
-    """Whether a Matroska file was closed properly (its duration is known); an empty file is finished."""
-    if path.stat().st_size == 0:
+    """Whether a Matroska file was closed properly and is all there; an empty file is finished.
+
+    Its one Segment tells its length only once the file is closed (RFC 8794, 6.2: unknown data size).
+    """
+    size = path.stat().st_size
+    if size == 0:
         return True
-    with _opened(path) as container:
-        return container is not None and container.duration is not None
+    with path.open("rb") as stream:
+        head = stream.read(256)
+    try:
+        identity, _, content, length = _ebml_element(head, 0)
+        if identity != _EBML_ID:
+            return False
+        identity, unknown, content, length = _ebml_element(head, content + length)
+    except IndexError:
+        return False
+    return identity == _SEGMENT_ID and not unknown and content + length <= size
+
+
+def _ebml_element(data: bytes, position: int) -> tuple[bytes, bool, int, int]:
+    """Identity, whether its size is unknown, start of content and size of an EBML element (RFC 8794)."""
+    identity_width = 9 - data[position].bit_length()
+    identity = data[position : position + identity_width]
+    position += identity_width
+    width = 9 - data[position].bit_length()
+    payload = int.from_bytes(data[position : position + width]) & ((1 << 7 * width) - 1)
+    return identity, payload == (1 << 7 * width) - 1, position + width, payload
 
 
 def remux(source: Path, target: Path) -> int:
