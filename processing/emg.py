@@ -27,6 +27,8 @@ _UNITS = {"envelope_uv": "microvolts", "slow_uv": "microvolts", "mvc": "percent"
 _PIECE = 2048  # samples pushed at a time, which bounds every buffer
 _SLOT_RATE_HZ = 200.0
 _LONGEST_IN_REST_S = 3.0
+_RING_SHARE = 0.03  # of a burst's power, that the notches may still give back after it
+_CLIP = 0.34  # of the evidence for an onset, that one slot may give: a click is not a burst
 _QUALITY_S = 2.0  # memory of the quality indices
 # Variance of the log of a rectified, smoothed Gaussian over that of its energy in 50 ms: (pi / 2 - 1) / 40 times
 # twice the low-pass's noise bandwidth, which is 1.11 times its edge.
@@ -67,9 +69,9 @@ class EmgSettings:
     flat_s: float = 0.2
     rail_uv: float = math.inf
     onset_nats: float = 14.0
-    offset_nats: float = 6.0
-    smallest_power_ratio: float = 2.5
-    largest_power_ratio: float = 30.0
+    offset_nats: float = 12.0
+    smallest_power_ratio: float = 2.0
+    largest_power_ratio: float = 60.0
     off_s: float = 0.05
     shortest_s: float = 0.025
     longest_s: float = 30.0
@@ -405,6 +407,8 @@ def _configure(
         kernel.RAILED_BAD: limits.RAILED_BAD,
         kernel.R_BAD: limits.CORRELATION_BAD,
         kernel.QUALITY_GAIN: 1.0 / (_QUALITY_S * slot_rate_hz),
+        kernel.RING_SHARE: _RING_SHARE,
+        kernel.CLIP: settings.onset_nats * _CLIP,
         kernel.NOTCHES_50: filters.notch_sections[1],
         kernel.NOTCHES_60: filters.notch_sections[2],
     }

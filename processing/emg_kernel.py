@@ -36,12 +36,12 @@ BURST_FIELDS = 9
 """Columns of a burst: channel, onset, peak, offset, found, peak z, mean z, peak uV, quality."""
 
 # --- configuration ------------------------------------------------------------------------------------
-CONFIG_LENGTH = 43
+CONFIG_LENGTH = 45
 (
     RATE, SLOT_RATE, SLOTS_PER_TICK, SLOTS_PER_BLOCK, REWARM, FLAT, RAIL, DELAY, FAST_DELAY,
     SCAN, SCAN_LENGTH, LINE_SURE, LINE_LIKELY, H_ON, H_OFF, RHO, LOG_RHO, RHO_MAX, OFF_S, MIN_BURST_S,
     LONGEST_SLOTS, LONGEST_IN_REST, BASELINE_TICKS, REST_START, REST_END, NU_MAX, FAST_VAR_NU, SLOW_VAR_NU,
-    LINE_WARN, LINE_BAD, NOISE_GOOD, NOISE_BAD, RAILED_BAD, R_BAD, NOTCHES_50, NOTCHES_60, QUALITY_GAIN, COSINES, _, _, _, _, _,
+    LINE_WARN, LINE_BAD, NOISE_GOOD, NOISE_BAD, RAILED_BAD, R_BAD, NOTCHES_50, NOTCHES_60, QUALITY_GAIN, RING_SHARE, CLIP, COSINES, _, _, _, _, _,
 ) = range(CONFIG_LENGTH)  # fmt: skip
 
 # --- state of one channel -----------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def _test(m: Floats, c: int, s: int, energy: float, stamp: float, bursts: Floats
             m[s + LOG_COUNT] = 0.0
         # No slot may decide alone: a click is not a burst.
         llr = m[s + HALF_NU] * (ratio - ratio / rho - m[LOG_RHO])
-        m[s + S_ON] = max(m[s + S_ON] + min(llr, 0.25 * m[H_ON]), 0.0)
+        m[s + S_ON] = max(m[s + S_ON] + min(llr, m[CLIP]), 0.0)
         # The same test downward: energy that stays below the baseline shows that the baseline was activity.
         m[s + S_LOW] = max(m[s + S_LOW] + m[s + HALF_NU] * (_LN2 - ratio), 0.0)
         if m[s + S_ON] > m[H_ON]:
@@ -226,7 +226,10 @@ def _test(m: Floats, c: int, s: int, energy: float, stamp: float, bursts: Floats
     else:
         m[s + ON_SLOTS] += 1.0
         rho = min(max(m[s + LEVEL_SUM] / m[s + LEVEL_COUNT], m[RHO]), m[RHO_MAX])
-        m[s + S_OFF] = max(m[s + S_OFF] + m[s + HALF_NU] * (math.log(rho) - ratio + ratio / rho), 0.0)
+        # A notch rings on after a strong burst; that is not activity either.
+        floor = max(1.0, m[RING_SHARE] * rho) if m[BANK] > 0.0 else 1.0
+        llr = m[s + HALF_NU] * (ratio / floor - ratio / rho - math.log(rho / floor))
+        m[s + S_OFF] = max(m[s + S_OFF] - llr, 0.0)
         if m[s + S_OFF] <= 0.0:
             m[s + OFFSET] = stamp
             m[s + LEVEL_SUM] += ratio
