@@ -184,8 +184,9 @@ class StreamSpec:
             raise KeyError(f"{self.name} has no channel {label!r}; it has {list(self.labels)}") from None
 
 
-Samples: TypeAlias = NDArray[Any] | tuple[bytes, ...] | tuple[str, ...] | tuple[NDArray[np.uint8], ...]
-"""Numeric streams: array [n, channels]. Camera: n JPEGs (or BGR arrays from a file). Strings: n texts."""
+Samples: TypeAlias = NDArray[Any] | tuple[Any, ...]
+"""Numeric streams: array [n, channels]. Strings: n `str`. Camera: n JPEGs as `bytes`; from a file uint8 BGR
+arrays [height, width, 3]; between a decoding and a measuring thread, decoded pictures."""
 
 
 @dataclass(frozen=True, eq=False)

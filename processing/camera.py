@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -164,7 +164,7 @@ class CameraChain:
         self._since_landmarks = 0
 
     def _frame(self, frame: Any, stamp_s: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        picture = decode(frame)
+        picture = frame if isinstance(frame, Picture) else decode(frame)
         if picture is None:
             self.corrupt_frames += 1
             self._observation = None
@@ -183,8 +183,24 @@ class CameraChain:
         return self._row, self._motion.update(gray, points, stamp_s)
 
 
-def decode(frame: bytes | NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
-    """RGB [height, width, 3] and gray [height, width] of a JPEG or a BGR picture; None when it is damaged."""
+class Picture(NamedTuple):
+    """A decoded frame: `rgb` uint8 [height, width, 3] and `gray` uint8 [height, width]."""
+
+    rgb: NDArray[np.uint8]
+    gray: NDArray[np.uint8]
+
+
+def predecoded(block: Block) -> Block:
+    """The same camera block with `Picture`s in place of JPEGs, for a thread that decodes ahead.
+
+    A damaged frame stays as it is, for the chain to count.
+    """
+    pictures = tuple(decode(frame) or frame for frame in block.data)
+    return Block(block.spec, block.timestamps, pictures, block.first)
+
+
+def decode(frame: bytes | NDArray[np.uint8]) -> Picture | None:
+    """Decode a JPEG, or convert a BGR picture; None when it is damaged."""
     if isinstance(frame, np.ndarray):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
             return None
@@ -197,4 +213,4 @@ def decode(frame: bytes | NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray
         if rgb is None:
             return None
     gray: Any = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    return rgb, gray
+    return Picture(rgb, gray)

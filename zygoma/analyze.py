@@ -20,6 +20,7 @@ import numpy as np
 from acquisition.recording import Recording, find_xdf
 from acquisition.stream import Block, EndOfStream, InvalidSignal, Kind, Source, StreamSpec
 from fusion.events import FaceEvent
+from processing.camera import predecoded
 from zygoma.pipeline import SENSOR_KINDS, Pipeline, PipelineSettings
 from zygoma.report import write_report
 from zygoma.tables import TableWriter, write_events
@@ -160,7 +161,7 @@ def _until_end(source: Source) -> Iterator[Block]:
 
 
 def _decoded_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
-    """The same blocks, read by a thread of their own up to `FRAMES_AHEAD` in advance."""
+    """The same frames, read and decoded by a thread of their own up to `FRAMES_AHEAD` in advance."""
     ahead: queue.Queue[Block | BaseException | None] = queue.Queue(FRAMES_AHEAD)
     stopped = threading.Event()
 
@@ -176,7 +177,7 @@ def _decoded_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
     def work() -> None:
         try:
             for block in blocks:
-                if not put(block):
+                if not put(predecoded(block)):
                     return
             put(None)
         except BaseException as error:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from acquisition.clock import Clock, lsl_clock
 
-START_DELAY_S = 2.5
+START_DELAY_S = 4.0
 """Between starting the device processes and time 0 of the scenario: Python and the renderer wake up in it."""
 
 STOP_TIMEOUT_S = 5.0

@@ -19,8 +19,9 @@ from acquisition.recorder import DiskFull, Recorder, RecordingFailed
 from acquisition.stream import Block, Kind, StreamSpec
 from fusion.events import FaceEvent, events_stream_spec
 from fusion.fuse import Fused
+from processing.camera import predecoded
 from zygoma.pipeline import SENSOR_KINDS, Pipeline, PipelineSettings
-from zygoma.readers import StreamReaders
+from zygoma.readers import FrameQueue, StreamReaders
 from zygoma.state import LiveState, Snapshot, StreamState
 
 INPUT_KINDS = (*SENSOR_KINDS, Kind.MARKERS, Kind.GROUND_TRUTH)
@@ -79,6 +80,9 @@ class Engine:
         self._fuse_lock = threading.Lock()
         self._sensors: dict[Kind, StreamSpec] = {}
         self._outlets: dict[Kind, LslOutlet] = {}
+        self._frames: FrameQueue | None = None
+        self._events_spec = events_stream_spec()
+        self._events_sent = 0
         self._readers = StreamReaders(
             self._attach,
             wanted=self._wanted,
@@ -99,23 +103,27 @@ class Engine:
     def start(self) -> None:
         """Begin to look for streams and to process them as they appear."""
         self.started_s = self._clock()
-        self._output(events_stream_spec())
+        self._output(self._events_spec)
         self._readers.start()
 
     def stop(self) -> None:
         """Stop all threads, close what is open in fusion, release streams and the face model."""
         self._readers.stop()
+        if self._frames is not None:
+            self._frames.finish()
         self._deliver(self._pipeline.drain(frozenset(), flush=True))
         for outlet in self._outlets.values():
             outlet.close()
         self._outlets.clear()
         self._pipeline.close()
         self._readers.raise_failure()
+        if self._frames is not None:
+            self._frames.raise_failure()
 
     @property
     def running(self) -> bool:
         """False once `stop` was called or a thread failed."""
-        return self._readers.running
+        return self._readers.running and (self._frames is None or self._frames.running)
 
     # -- streams -------------------------------------------------------------------------------------
 
@@ -137,7 +145,9 @@ class Engine:
             return self._record
         self._output(self._pipeline.attach(spec))
         self._sensors[spec.kind] = spec
-        step = {Kind.CAMERA: self._camera, Kind.EMG: self._emg, Kind.THERMAL: self._thermal}[spec.kind]
+        if spec.kind is Kind.CAMERA:
+            self._frames = FrameQueue(self._camera)
+        step = {Kind.CAMERA: self._decode, Kind.EMG: self._emg, Kind.THERMAL: self._thermal}[spec.kind]
 
         def record_and_measure(block: Block) -> None:
             # Recorded first: whatever happens in the processors, the input is safe.
@@ -156,17 +166,19 @@ class Engine:
 
     # -- one block of each kind ------------------------------------------------------------------------
 
-    def _camera(self, block: Block) -> None:
+    def _decode(self, block: Block) -> None:
+        assert self._frames is not None
         for start in range(len(block)):
-            frame = block[start : start + 1]
-            newer = len(block) - 1 - start
-            if newer and self._clock() - frame.timestamps[0] > CAMERA_LAG_LIMIT_S:
-                with self._state_lock:
-                    self._state.skipped += 1
-                continue
-            step = self._pipeline.camera(frame)
-            self._fuse()
-            self._emit(step.action_units)
+            self._frames.put(predecoded(block[start : start + 1]))
+
+    def _camera(self, frame: Block, waiting: int) -> None:
+        if waiting and self._clock() - frame.timestamps[0] > CAMERA_LAG_LIMIT_S:
+            with self._state_lock:
+                self._state.skipped += 1
+            return
+        step = self._pipeline.camera(frame)
+        self._fuse()
+        self._emit(step.action_units)
 
     def _emg(self, block: Block) -> None:
         activity, _ = self._pipeline.emg(block)
@@ -199,7 +211,8 @@ class Engine:
             stamps = np.full(len(fused.events), self._clock())
             stamps += np.arange(len(stamps)) * 1e-6
             texts = tuple(event.to_json() for event in fused.events)
-            self._emit(Block(events_stream_spec(), stamps, texts, 0), row=False)
+            self._emit(Block(self._events_spec, stamps, texts, self._events_sent), row=False)
+            self._events_sent += len(texts)
             with self._state_lock:
                 self._state.events.extend(fused.events)
             for event in fused.events:
@@ -234,7 +247,8 @@ class Engine:
     def _report(self, incident: Incident) -> None:
         with self._state_lock:
             self._state.incidents.append(incident)
-        self._to_disk(lambda recorder: recorder.incident(incident.kind, sentence=incident.sentence))
+        if incident.kind != "gap":  # The recorder sees those in the blocks themselves.
+            self._to_disk(lambda recorder: recorder.incident(incident.kind, sentence=incident.sentence))
         self._on_incident(incident)
 
     def snapshot(self) -> Snapshot:

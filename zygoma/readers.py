@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import queue
 import threading
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,7 @@ from acquisition.stream import Block, DeviceLost, StreamSpec, ZygomaError
 READ_TIMEOUT_S = 0.1
 WATCH_INTERVAL_S = 0.25
 GAP_DIGEST_S = 5.0
+FRAMES_WAITING = 32
 
 
 class GapDigest:
@@ -154,3 +156,59 @@ class StreamReaders:
                 self._on_incident(incident)
             if len(block):
                 handle(block)
+
+
+class FrameQueue:
+    """Hands frames from the thread that decodes them to the one that measures them, in order.
+
+    Two threads, so that one frame is decoded while the one before is still measured: at 60 frames/s there
+    is no time for one after the other.
+
+    Args:
+        measure: Called with each frame and the number of frames that wait behind it.
+    """
+
+    def __init__(self, measure: Callable[[Block, int], None]) -> None:
+        self._measure = measure
+        self._frames: queue.Queue[Block | None] = queue.Queue(FRAMES_WAITING)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="zygoma-face", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """False once measuring failed or `finish` was called."""
+        return self._thread.is_alive()
+
+    def put(self, frame: Block) -> None:
+        """Queue a frame; waits while the queue is full, gives up when measuring has ended."""
+        while self.running:
+            try:
+                self._frames.put(frame, timeout=READ_TIMEOUT_S)
+                return
+            except queue.Full:
+                continue
+
+    def finish(self) -> None:
+        """Measure what waits, then end."""
+        while self.running:
+            try:
+                self._frames.put(None, timeout=READ_TIMEOUT_S)
+                break
+            except queue.Full:
+                continue
+        self._thread.join()
+
+    def raise_failure(self) -> None:
+        """Re-raise what ended the measuring, if anything did."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def _work(self) -> None:
+        try:
+            while (frame := self._frames.get()) is not None:
+                self._measure(frame, self._frames.qsize())
+        except BaseException as error:
+            # Kept for the main thread, which ends the run with it.
+            self._failure = error

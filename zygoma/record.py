@@ -91,7 +91,8 @@ class StreamRecorder:
 
     def _report(self, incident: Incident) -> None:
         self._incidents.append(incident)
-        self._recorder.incident(incident.kind, sentence=incident.sentence)
+        if incident.kind != "gap":  # The recorder sees those in the blocks themselves.
+            self._recorder.incident(incident.kind, sentence=incident.sentence)
 
     def view(self) -> RenderableType:
         """Streams with their counts, and the growing files."""

@@ -59,8 +59,12 @@ def build_source(request: SourceRequest) -> Source:
 
 
 def _simulated(request: SourceRequest) -> Source:
+    import cv2
+
     from hardware.simulated import Scenario, simulated_source
 
+    # A device has one core at most: the engine needs the others.
+    cv2.setNumThreads(1)
     length_s = request.duration_s or DEMO_SCENARIO_S
     scenario = getattr(Scenario, request.scenario)(seed=request.seed, duration_s=length_s)
     start_s = request.start_s if request.start_s is not None else lsl_clock() + 0.5

@@ -16,6 +16,16 @@ EMG_RATE_HZ = 1000.0
 THERMAL_SHAPE = (120, 160)
 
 
+def warm_up_simulation() -> None:
+    """Compile what the simulated person's devices run, so that their processes find it on disk."""
+    from hardware.simulated import Scenario
+    from zygoma.simulation import simulated_blocks
+
+    scenario = Scenario.neutral(seed=0, duration_s=1.0)
+    for device in ("camera", "emg", "thermal"):
+        simulated_blocks(device, scenario, limit=1)
+
+
 def warm_up() -> None:
     """Run a throw-away pipeline over a portrait, one second of noise and a blank thermal picture."""
     camera, emg, thermal = _camera_blocks(), _emg_blocks(), _thermal_blocks()
