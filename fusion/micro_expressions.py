@@ -79,8 +79,8 @@ class MicroSettings:
     second_share: float = 0.3
     together_s: float = 0.06
     settle_s: float = 0.15
-    mouth_settle_s: float = 0.5
-    patience_s: float = 0.75
+    mouth_settle_s: float = 0.65
+    patience_s: float = 0.9
     emg_alone: bool = False
     emg_alone_z: float = 8.0
 

@@ -45,12 +45,12 @@ class ValenceWeights:
 
     zygomaticus_full_z: float = 15.0
     corrugator_full_z: float = 14.0
-    camera_noise: float = 0.06
-    emg_noise: float = 0.12
-    camera_bias: float = 0.06
-    emg_bias: float = 0.10
-    camera_gain_error: float = 0.20
-    emg_gain_error: float = 0.30
+    camera_noise: float = 0.03
+    emg_noise: float = 0.05
+    camera_bias: float = 0.012
+    emg_bias: float = 0.03
+    camera_gain_error: float = 0.15
+    emg_gain_error: float = 0.35
     neutral: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -98,7 +98,7 @@ class _Observation(NamedTuple):
     """A raised brow without a frown: the frontalis then reaches the corrugator's electrodes."""
 
 
-_WALK_VARIANCE_PER_S = 0.012
+_WALK_VARIANCE_PER_S = 0.002
 _HOME_S = 6.0
 _PRIOR_SD = 0.5
 _SURPRISING_NIS = 4.0
@@ -106,8 +106,10 @@ _DEAD = 0.03
 _MIX_FROM = 0.08
 _MIX_CROSSTALK = 0.15
 """Of a smile's strength: a frown weaker than this is cross-talk or the squint of a hearty smile."""
-_MIX_GAIN = 4.0
+_MIX_GAIN = 5.0
 _LINEAR = 0.3
+_UNSEEN = 1.5
+_MEMORY_S = 2.0
 _ECHO_UNITS = frozenset({7, 10, 16, 17, 20, 22, 23, 24})
 """AUs of the mouth and lower lid that a broad smile stretches along (table 1 has AU10 third for happiness):
 only what goes beyond the smile is negative."""
@@ -161,7 +163,8 @@ class ValenceFilter:
         self._variance = _PRIOR_SD**2
         self._share_camera = 0.0
         self._share_emg = 0.0
-        self._spread = 0.0
+        self._difference = 0.0
+        self._bias = 0.0
         if self._thermal is not None:
             self._thermal.reset()
 
@@ -189,7 +192,7 @@ class ValenceFilter:
         arousal = self._thermal.observe(time_s, thermal_row) if self._thermal is not None else math.nan
         self._predict(dt)
         bias_variance, quality = self._correct(dt, camera, emg)
-        error = math.sqrt(self._variance + bias_variance + self._spread)
+        error = math.sqrt(self._variance + bias_variance)
         return ValenceEstimate(
             min(1.0, max(-1.0, self._valence)),
             min(error, 1.0),
@@ -210,9 +213,9 @@ class ValenceFilter:
     ) -> tuple[float, float]:
         """Fold the observations in; returns the bias variance that remains and the quality."""
         if camera is None and emg is None:
-            # What was known stays known for a moment, but nothing vouches for it any more.
-            self._spread = 0.0
-            return max(0.0, _PRIOR_SD**2 / 2.0 - self._variance), 0.0
+            # What was known stays the best guess for a moment, but nothing vouches for it any more.
+            self._bias = max(self._bias, _PRIOR_SD**2 / 2.0)
+            return 1.5 * self._bias, 0.0
         dt = max(dt, 1e-3)
         precision_camera = _precision(camera)
         precision_emg = _precision(emg)
@@ -226,10 +229,15 @@ class ValenceFilter:
                 bias += weight**2 * seen.bias_variance
                 quality += _EXPECTED_SHARE[name] * seen.quality
         if camera is not None and emg is not None:
-            spread = weight_camera * weight_emg * (camera.value - emg.value) ** 2
-            self._spread += (spread - self._spread) * min(1.0, dt / 0.15)
+            step = 1.0 if self._difference == 0.0 else min(1.0, dt / 0.15)
+            self._difference += step * (camera.value - emg.value - self._difference)
+            # Two witnesses that disagree are both less to be believed.
+            bias += weight_camera * weight_emg * self._difference**2
         else:
-            self._spread = 0.0
+            # The disagreement is not settled by one of them leaving.
+            self._difference *= math.exp(-dt / _MEMORY_S)
+            bias += 0.25 * self._difference**2
+        self._bias = bias
         innovation = value - self._valence
         expected = self._variance + white
         # An expression begins faster than a random walk wanders: when the observation is out of reach, the
@@ -310,7 +318,7 @@ class _CameraModel:
         error = 0.0
         for column, weight in self._errors:
             if row[column] > 0.0:
-                error += (weight * row[column]) ** 2
+                error += (weight * min(row[column], 1.0)) ** 2
         # The detector's errors are of its gain, so they show only while something moves.
         active = min(1.0, 4.0 * (positive + negative))
         bias = weights.camera_bias**2 + (weights.camera_gain_error * value) ** 2
@@ -359,15 +367,21 @@ class _EmgModel:
         if camera is not None:
             frown *= 1.0 - min(1.0, 2.5 * camera.surprise)
             negative_seen = camera.negative
+        active, both = max(positive, frown), max(0.0, min(positive, frown))
         if positive > 0.0:
             positive = _mix(positive, max(frown, negative_seen))
         value = positive - frown
-        bias = weights.emg_bias**2 + (weights.emg_gain_error * value) ** 2
-        bias += (0.5 * min(max(positive, 0.0), max(frown, 0.0))) ** 2
+        # Two muscles cannot tell all that a face may mean: the more they do, the more may be misread, and
+        # more still without a picture (a raised brow reads as a frown, disgust as a smile).
+        gain_error = weights.emg_gain_error * (1.0 if camera is not None else _UNSEEN)
+        bias = weights.emg_bias**2 + (gain_error * active) ** 2
+        bias += (0.5 * both) ** 2
         # One muscle alone sees one half of the scale.
         if min(quality_zygomaticus, quality_corrugator) < 0.05:
             bias += 0.15**2
-        white = weights.emg_noise**2 / (30.0 * quality)
+        # The curve from z to contraction is steep where there is much of it, steepest where both contend.
+        noise = weights.emg_noise * (1.0 + 2.0 * max(0.0, active) + 4.0 * both)
+        white = noise * noise / (30.0 * quality)
         return _Observation(value, white, bias / quality, quality, positive, frown)
 
     @staticmethod

@@ -1,0 +1,111 @@
+"""The brain-to-face map against sections 2, 3 and 4 of the paper."""
+
+from __future__ import annotations
+
+import pytest
+
+from fusion.atlas import aus_of, branches_of, load_atlas, main_branch_of, muscles_of
+from fusion.tables import TABLE_3
+
+ATLAS = load_atlas()
+
+
+@pytest.mark.parametrize(
+    ("branch", "muscles"),
+    [
+        # Section 2, second paragraph.
+        ("temporal", {"frontalis", "corrugator supercilii", "depressor supercilii", "orbicularis oculi"}),
+        ("zygomatic", {"orbicularis oculi", "zygomaticus"}),
+        ("buccal", {"buccinator", "orbicularis oris"}),
+        ("marginal mandibular", {"depressor anguli oris", "lower lip", "chin"}),
+        ("cervical", {"platysma"}),
+    ],
+)
+def test_branches_innervate_the_muscles_of_section_2(branch: str, muscles: set[str]) -> None:
+    served = {part.group for part in ATLAS.muscles.values() if branch in part.branches}
+    assert muscles <= served
+
+
+def test_section_3_nucleus_and_cortical_systems() -> None:
+    upper, lower = ATLAS.nuclei
+    assert upper.cortex == "both hemispheres"  # 3.1: bilaterally
+    assert "opposite" in lower.cortex  # 3.1: contralateral only
+    assert {system.family for system in ATLAS.systems} == {"somatic", "emotional"}  # 3.2.1, 3.2.2
+    assert any("pyramidal" in system.tract for system in ATLAS.systems)
+    assert len([branch for branch in ATLAS.branches.values() if branch.nerve == "CN VII"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("muscle", "origin", "insertion", "units"),
+    [
+        ("zygomaticus major", "zygomatic bone", "angulus oris", (12,)),  # 4.1
+        (
+            "corrugator supercilii",
+            "medial end of the arch of the eyebrow",
+            "skin of the eyebrow",
+            (4,),
+        ),  # 4.1
+        ("depressor anguli oris", "oblique line of the mandible", "angulus oris", (15,)),  # 4.2.1
+        ("frontalis", "epicranial aponeurosis", "skin of the brow", (1, 2)),  # 4.2.2
+    ],
+)
+def test_origin_and_insertion_of_section_4(
+    muscle: str, origin: str, insertion: str, units: tuple[int, ...]
+) -> None:
+    parts = [part for part in ATLAS.muscles.values() if muscle in (part.name, part.group)]
+    assert parts
+    assert all(origin in part.origin and insertion in part.insertion for part in parts)
+    assert aus_of(muscle) == units
+
+
+def test_au4_is_corrugator_and_depressor_supercilii_by_the_temporal_branch() -> None:
+    # Section 4.1: "AU4, which is controlled by contraction of the depressor supercilii and corrugator".
+    assert muscles_of(4)[:2] == ("corrugator supercilii", "depressor supercilii")
+    assert main_branch_of(4) == "temporal"
+    assert main_branch_of(12) == "zygomatic"
+    assert branches_of(15) == ("marginal mandibular", "buccal")  # 2 and 4.2.1 differ: both kept
+
+
+def test_every_link_holds_in_both_directions() -> None:
+    for unit in ATLAS.action_units.values():
+        assert unit.muscles
+        for muscle in unit.muscles:
+            assert unit.number in ATLAS.muscles[muscle].action_units
+    for muscle in ATLAS.muscles.values():
+        assert all(muscle.name in ATLAS.action_units[unit].muscles for unit in muscle.action_units)
+        assert all(branch in ATLAS.branches for branch in muscle.branches)
+        assert muscle.source
+
+
+def test_every_au_of_table_3_has_muscles() -> None:
+    assert all(muscles_of(unit) for units in TABLE_3.values() for unit in units)
+
+
+@pytest.mark.parametrize("question", ["AU4", "4", "brow lowerer", " au 4 "])
+def test_ask_by_action_unit(question: str) -> None:
+    answer = ATLAS.ask(question)
+    assert answer.subject == "AU4"
+    assert {path.branch for path in answer.paths} >= {"temporal"}
+    assert answer.paths[0].emotions == ("anger", "fear", "disgust", "sadness")
+    assert len(answer.systems) == 3
+
+
+def test_ask_by_muscle_branch_emotion_and_nucleus() -> None:
+    assert {path.action_unit for path in ATLAS.ask("Zygomaticus").paths} == {11, 12}
+    assert {path.action_unit for path in ATLAS.ask("temporal branch").paths} >= {1, 2, 4, 6, 7}
+    assert {path.action_unit for path in ATLAS.ask("fear").paths} == set(TABLE_3["fear"])
+    assert {path.nucleus for path in ATLAS.ask("upper").paths} == {"upper"}
+
+
+def test_disagreements_are_kept_and_found() -> None:
+    assert any("relaxation" in point.paper for point in ATLAS.ask("AU25").disagreements)
+    assert any("Rule 7" in point.paper for point in ATLAS.ask("AU5").disagreements)
+    assert any("Rule 7" in point.paper for point in ATLAS.ask("sadness").disagreements)
+
+
+def test_an_unknown_name_says_what_is_near() -> None:
+    with pytest.raises(KeyError, match="zygomaticus major"):
+        ATLAS.ask("zygomat")
+    with pytest.raises(KeyError, match="frontalis"):
+        aus_of("biceps")
+    assert muscles_of(99) == ()

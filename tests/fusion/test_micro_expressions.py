@@ -1,0 +1,205 @@
+"""Micro-expressions: evidence, order of EMG and movement, vetoes, masks, explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from fusion.events import FaceEvent
+from fusion.fuse import Fused, Fusion, FusionSettings
+from fusion.micro_expressions import MicroSettings, duration_criteria
+from processing.findings import Burst, Movement
+from tests.fusion.synthetic import START_S, Curve, activity_block, burst, movement, plateau, units_block
+
+
+def fuse(
+    movements: Sequence[Movement],
+    bursts: Sequence[Burst] = (),
+    units: dict[str, Curve] | None = None,
+    emg: bool = True,
+    settings: MicroSettings | None = None,
+    duration_s: float = 12.0,
+) -> tuple[Fusion, Fused]:
+    block = units_block(duration_s, units)
+    fusion = Fusion(block.spec, FusionSettings(micro=settings or MicroSettings()))
+    fusion.push_camera(block, movements)
+    if emg:
+        fusion.push_emg(activity_block(duration_s, bursts=bursts), bursts)
+    return fusion, fusion.drain(flush=True)
+
+
+def micros(fused: Fused) -> list[FaceEvent]:
+    return [event for event in fused.events if event.trial_type == "micro_expression"]
+
+
+def test_the_sentence_of_a_masked_frown() -> None:
+    smile = {"AU12": plateau(3, 9, 0.8), "AU6": plateau(3, 9, 0.6)}
+    _, fused = fuse([movement(1, 6.0, 0.133)], [burst("COR_L", 5.962, 0.1, 6.1)], smile)
+    (event,) = micros(fused)
+    assert event.explanation == (
+        "left corrugator supercilii (temporal branch, AU4) contracted for 133 ms, "
+        "EMG burst 6.1 z 38 ms earlier, one-sided (a hint of involuntary movement), "
+        "inside a smile: negative, masked"
+    )
+    (mask,) = [each for each in fused.events if each.trial_type == "macro_expression"]
+    assert event.masked_by == mask.id
+    assert event.category == "negative"
+    assert event.muscles[0] == "corrugator supercilii"
+    assert event.nerve_branches[0] == "temporal"
+    assert [str(emotion) for emotion in event.emotions] == ["negative (rule 3)"]
+
+
+def test_a_mask_may_follow() -> None:
+    # Eye-region micro-expressions are concealed by the mouth movement that follows.
+    _, fused = fuse([movement(1, 4.0, 0.2)], units={"AU12": plateau(4.3, 8, 0.8)})
+    (event,) = micros(fused)
+    assert event.masked_by == "macro-1"
+    assert "just before a smile" in event.explanation
+
+
+def test_emg_that_leads_supports_and_silent_emg_weighs_against() -> None:
+    def evidence(bursts: Sequence[Burst], **kwargs: bool) -> FaceEvent:
+        (event,) = micros(fuse([movement(1, 6.0)], bursts, **kwargs)[1])
+        return event
+
+    leading = evidence([burst("COR_L", 5.94)])
+    lagging = evidence([burst("COR_L", 6.09)])
+    other_muscle = evidence([burst("ZYG_L", 5.94)])
+    other_side = evidence([burst("COR_R", 5.94)])
+    none = evidence([], emg=False)
+    assert leading.evidence_emg > 3.0
+    assert leading.evidence_emg > lagging.evidence_emg  # physiological order
+    assert other_muscle.evidence_emg == other_side.evidence_emg < 0.0
+    assert none.evidence_emg == 0.0
+    assert leading.confidence > none.confidence > other_side.confidence
+
+
+@pytest.mark.parametrize("veto", ["blink", "head", "speech", "gaze", "sniff", "flicker", "ripple"])
+def test_a_vetoed_movement_is_dropped_and_counted(veto: str) -> None:
+    fusion, fused = fuse([movement(1, 6.0, vetoes=(veto,), ratio=8.0)])
+    assert micros(fused) == []
+    assert fusion.dropped[veto] == 1
+
+
+def test_overwhelming_emg_outvotes_a_veto_and_says_so() -> None:
+    _, fused = fuse([movement(1, 6.0, vetoes=("gaze",), ratio=6.0)], [burst("COR_L", 5.95, peak_z=14.0)])
+    (event,) = micros(fused)
+    assert event.vetoes == ("gaze",)
+
+
+def test_a_frown_with_a_blink_is_the_blinks() -> None:
+    # Section 5: habitual behaviours, "such as frown when blinking", are to be eliminated.
+    blink = plateau(6.0, 6.25, 1.0, 0.1)
+    fusion, fused = fuse(
+        [movement(1, 6.0, ratio=6.0)],
+        [burst("COR_L", 5.95, peak_z=14.0)],
+        {"blink_left": blink, "blink_right": blink},
+    )
+    assert [event.trial_type for event in fused.events] == ["blink"]
+    assert fusion.dropped["blink"] == 1
+
+
+def test_weak_evidence_is_dropped_and_the_threshold_moves_the_operating_point() -> None:
+    weak = [movement(1, 6.0, ratio=0.5)]
+    assert micros(fuse(weak, emg=False)[1]) == []
+    (event,) = micros(fuse(weak, emg=False, settings=MicroSettings(me_threshold=-2.0))[1])
+    assert event.confidence < 0.5
+    assert micros(fuse([movement(1, 6.0)], emg=False, settings=MicroSettings(me_threshold=9.0))[1]) == []
+
+
+def test_movements_that_begin_together_are_one_event() -> None:
+    together = [
+        movement(1, 6.0, 0.25, "inner_brow", (4,), "both", 5.0),
+        movement(2, 6.04, 0.2, "nose_wing", (9,), "both", 4.0),
+        movement(3, 6.3, 0.2, "outer_brow", (2,), "both", 4.0),
+    ]
+    first, second = micros(fuse(together, emg=False)[1])
+    assert first.action_units == (4, 9)
+    assert second.action_units == (2,)
+    assert "with levator labii superioris alaeque nasi (AU9)" in first.explanation
+
+
+def test_a_late_sister_is_waited_for_while_it_still_moves() -> None:
+    pair = [
+        movement(1, 6.0, 0.2, ratio=5.0),
+        movement(2, 6.02, 0.45, "nose_wing", (9,), ratio=4.0, provisional=True),
+        movement(2, 6.02, 0.45, "nose_wing", (9,), ratio=4.0),
+    ]
+    (event,) = micros(fuse(pair, emg=False)[1])
+    assert event.action_units == (4, 9)
+
+
+def test_syllables_are_not_micro_expressions() -> None:
+    speech = [movement(k, 4.0 + 0.25 * k, 0.2, "lip_corner", (12,), "both") for k in range(8)]
+    fusion, fused = fuse(speech, emg=False)
+    assert micros(fused) == []
+    assert fusion.dropped["speech"] == 8
+    assert len(micros(fuse(speech[:1], emg=False)[1])) == 1
+
+
+def test_the_edge_of_a_smile_is_not_a_micro_expression() -> None:
+    fusion, fused = fuse([movement(1, 4.1, 0.25, "cheek", (6,), "both")], units={"AU12": plateau(4, 8, 0.8)})
+    assert micros(fused) == []
+    assert fusion.dropped["macro_edge"] == 1
+
+
+@pytest.mark.parametrize(
+    ("total_ms", "rise_share", "criteria"),
+    [
+        (133, 0.4, ("total<=500ms", "onset-apex<=260ms", "strict 40-200ms")),
+        (200, 0.4, ("total<=500ms", "onset-apex<=260ms", "strict 40-200ms")),
+        (467, 0.4, ("total<=500ms", "onset-apex<=260ms")),  # the median of CAS(ME)2
+        (480, 0.8, ("total<=500ms",)),
+        (590, 0.4, ("onset-apex<=260ms",)),
+        (590, 0.6, ()),
+    ],
+)
+def test_criteria_of_duration(total_ms: int, rise_share: float, criteria: tuple[str, ...]) -> None:
+    from dataclasses import replace
+
+    move = movement(1, 6.0, total_ms / 1000)
+    move = replace(move, apex_s=move.onset_s + rise_share * total_ms / 1000)
+    assert duration_criteria(move) == criteria
+    (event,) = fuse([move], emg=False)[1].events
+    assert event.trial_type == ("micro_expression" if criteria else "macro_expression")
+
+
+def test_provisional_at_the_apex_has_the_id_of_what_follows() -> None:
+    moves = [movement(7, 6.0, 0.3, provisional=True), movement(7, 6.0, 0.3)]
+    _, fused = fuse(moves, emg=False)
+    assert [event.id for event in fused.provisional] == [event.id for event in micros(fused)] == ["micro-7"]
+
+
+def test_emg_alone_is_silent_unless_asked_and_strong() -> None:
+    strong, weak = burst("COR_L", 6.0, 0.15, 12.0), burst("COR_L", 9.0, 0.15, 6.0)
+    assert micros(fuse([], [strong, weak])[1]) == []
+    (event,) = micros(fuse([], [strong, weak], settings=MicroSettings(emg_alone=True))[1])
+    assert event.onset == pytest.approx(START_S + 6.0)
+    assert event.vetoes == ("sub-visible",)
+    assert "without visible movement" in event.explanation
+    visible = micros(fuse([movement(1, 6.04)], [strong], settings=MicroSettings(emg_alone=True))[1])
+    assert [each.id for each in visible] == ["micro-1"]  # the burst is used once
+
+
+def test_nothing_at_rest() -> None:
+    _, fused = fuse([], [], duration_s=20.0)
+    assert fused.events == []
+    assert fused.provisional == []
+
+
+def test_slow_thermal_motion_is_ignored_and_fast_supports() -> None:
+    from acquisition.stream import Block
+    from tests.fusion.synthetic import skin_block, skin_spec
+
+    def with_thermal(rate_hz: float) -> FaceEvent:
+        block = units_block(12.0)
+        fusion = Fusion(block.spec)
+        fusion.push_camera(block, [movement(1, 6.0)])
+        skin = skin_block(12.0)
+        fusion.push_thermal(Block(skin_spec(rate_hz), skin.timestamps, skin.array, 0), [movement(1, 6.02)])
+        (event,) = micros(fusion.drain(flush=True))
+        return event
+
+    assert with_thermal(8.77).evidence_thermal == 0.0
+    assert with_thermal(30.0).evidence_thermal > 0.0
