@@ -99,6 +99,7 @@ def _muscles_to_columns() -> NDArray[np.float64]:
     return matrix
 
 
+_SMILE_AND_DIMPLE = tuple((_COLUMN[f"AU12_{side}"], _COLUMN[f"AU14_{side}"]) for side in ("left", "right"))
 _TO_COLUMNS = _muscles_to_columns()
 _FIRST_MUSCLE = np.array(
     [
@@ -136,7 +137,7 @@ _OUTER_CANTHI, _INNER_CANTHI = np.array([33, 263]), np.array([133, 362])
 _CLOSED_SHARE = 0.2
 """Share of the neutral lid gap that MediaPipe still reports for a closed eye."""
 
-_BLINK_SPEED = 4.0
+_BLINK_SPEED = 6.0
 """Closures per second above which lids blink: a blink closes in about 100 ms, a squint does not."""
 
 _BLINK_LONGEST_S = 0.5
@@ -210,7 +211,7 @@ def mouth_opening(gap: float, jaw_drop: float) -> tuple[float, float, float]:
     the next grade rises the one before recedes.
     """
     parted = _rise(gap, 0.01, 0.13) * (1.0 - 0.65 * _rise(jaw_drop, 0.14, 0.3))
-    stretched = _rise(jaw_drop, 0.34, 0.5)
+    stretched = _rise(jaw_drop, 0.31, 0.45)
     dropped = _rise(jaw_drop, 0.03, 0.28) * (1.0 - 0.6 * stretched)
     return parted, dropped, stretched
 
@@ -334,7 +335,13 @@ class ActionUnitEstimator:
         pose: HeadPose,
         time_s: float,
     ) -> None:
-        row += np.minimum(_TO_COLUMNS @ activations, 1.0).astype(np.float32)
+        levels = _TO_COLUMNS @ activations
+        for smile, dimple in _SMILE_AND_DIMPLE:
+            # A smile widens the mouth: beside a risen corner the outward pull is the smile's, not a dimple's.
+            widened = levels[dimple] * _rise(float(levels[smile]), 0.1, 0.35)
+            levels[smile] += widened
+            levels[dimple] -= widened
+        row += np.minimum(levels, 1.0).astype(np.float32)
         row[_STANDARD_ERRORS] = model.deviation[_FIRST_MUSCLE] * landmark_error(pose)
         gap, jaw_drop = self._opening(face, neutral, activations, model)
         for au, level in zip((25, 26, 27), mouth_opening(gap, jaw_drop), strict=True):
@@ -343,8 +350,14 @@ class ActionUnitEstimator:
         for side, lids, rest_lids in zip(_SIDES, now, rest, strict=True):
             self._lids(row, side, lids, rest_lids, time_s)
         row[_JAW_BLURRED] *= 1.0 / (1.0 + (jaw_drop / 0.35) ** 2)
+        # Lips sucked in hide the red parts that pressing is told by.
+        row[_COLUMN["AU24"]] *= 1.0 - row[_COLUMN["AU28"]]
         # As in FACS, an asymmetric action is as strong as its stronger side.
         row[_COMBINED] = np.maximum(row[_LEFT], row[_RIGHT])
+        # A smile stretches the lips thin without any tightening.
+        stretched = _rise(float(row[_COLUMN["AU12"]]), 0.2, 0.6)
+        row[_COLUMN["AU23"]] *= 1.0 - stretched
+        row[_COLUMN["AU24"]] *= 1.0 - 0.5 * stretched
 
     def _rest_lids(self, neutral: Neutral) -> list[list[float]]:
         if self._lids_of is not neutral:

@@ -123,9 +123,9 @@ MUSCLES: tuple[Muscle, ...] = (
     ),
     Muscle(
         "corrugator_supercilii", "corrugator supercilii, depressor supercilii", 4, True,
-        (Stroke((55, 285), -0.015, -0.055, (0.15, 0.14), spares=EYES),
-         Stroke((107, 336), -0.015, -0.045, (0.17, 0.14), spares=EYES),
-         Stroke((70, 300), 0.0, 0.012, (0.16, 0.14), spares=EYES),
+        (Stroke((55, 285), -0.012, -0.05, (0.15, 0.14), spares=EYES),
+         Stroke((107, 336), -0.012, -0.045, (0.17, 0.14), spares=EYES),
+         Stroke((105, 334), -0.005, -0.012, (0.16, 0.14), spares=EYES),
          Stroke((9, 9), 0.0, -0.012, (0.12, 0.16))),
     ),
     Muscle(
@@ -138,9 +138,9 @@ MUSCLES: tuple[Muscle, ...] = (
     Muscle(
         "orbicularis_oculi_orbital", "orbicularis oculi, pars orbitalis", 6, True,
         (Stroke((117, 346), 0.0, 0.04, (0.22, 0.18), spares=EYES),
-         Stroke((226, 446), -0.01, -0.012, (0.1, 0.08)),
-         Stroke((105, 334), 0.0, -0.03, (0.3, 0.12), only=BROWS),
-         Stroke((145, 374), 0.0, 0.02, (0.2, 0.08), only=LOWER_LIDS)),
+         Stroke((226, 446), -0.012, -0.008, (0.1, 0.08)),
+         Stroke((105, 334), 0.0, -0.024, (0.3, 0.12), only=BROWS),
+         Stroke((145, 374), 0.0, 0.028, (0.2, 0.08), only=LOWER_LIDS)),
     ),
     Muscle(
         "orbicularis_oculi_palpebral", "orbicularis oculi, pars palpebralis", 7, True,
@@ -197,11 +197,10 @@ MUSCLES: tuple[Muscle, ...] = (
     ),
     Muscle(
         "buccinator", "buccinator", 14, True,
-        (Stroke((61, 291), 0.045, 0.08, (0.11, 0.09)),
-         Stroke((205, 425), 0.02, 0.02, (0.2, 0.18), spares=LIPS),
-         Stroke((17, 17), 0.0, 0.025, (0.3, 0.12), only=LOWER_LIP),
-         Stroke((13, 13), 0.0, 0.012, (0.3, 0.12), only=UPPER_LIP)),
-        {"mouthSmile": 0.55},
+        (Stroke((61, 291), 0.09, 0.012, (0.18, 0.14)),
+         Stroke((291, 61), -0.015, 0.0, (0.12, 0.1)),
+         Stroke((64, 294), 0.012, 0.0, (0.12, 0.12), spares=LIPS)),
+        {"mouthSmile": 0.5},
     ),
     Muscle(
         "depressor_anguli_oris", "depressor anguli oris", 15, True,
@@ -242,16 +241,25 @@ MUSCLES: tuple[Muscle, ...] = (
         (Stroke((61, 291), -0.1, -0.025, (0.12, 0.1)),
          Stroke((17, 17), 0.0, -0.09, (0.2, 0.12), only=LOWER_LIP),
          Stroke((14, 14), 0.0, -0.06, (0.15, 0.08), only=LOWER_LIP),
-         Stroke((18, 18), 0.0, -0.08, (0.22, 0.14), only=CHIN),
+         Stroke((18, 18), 0.0, -0.06, (0.22, 0.14), only=CHIN),
          Stroke((0, 0), 0.0, 0.04, (0.2, 0.12), only=UPPER_LIP),
          Stroke((13, 13), 0.0, 0.04, (0.15, 0.08), only=UPPER_LIP)),
         {"mouthFunnel": 0.6, "mouthPucker": 0.6},
     ),
     Muscle(
         "orbicularis_oris_tighten", "orbicularis oris, tightening", 23, False,
-        (Stroke((61, 291), -0.04, 0.0, (0.12, 0.08)),
-         Stroke((0, 0), 0.0, -0.045, (0.25, 0.05), only=UPPER_LIP),
-         Stroke((17, 17), 0.0, 0.045, (0.25, 0.05), only=LOWER_LIP)),
+        (Stroke((61, 291), -0.028, 0.0, (0.12, 0.08)),
+         Stroke((0, 0), 0.0, -0.025, (0.25, 0.05), only=UPPER_LIP),
+         Stroke((17, 17), 0.0, 0.03, (0.25, 0.05), only=LOWER_LIP)),
+        {"mouthPress": 0.15},
+    ),
+    # Lips are pressed flat against the teeth, or the chin's pad drives the lower lip and the corners up.
+    Muscle(
+        "orbicularis_oris_press_flat", "orbicularis oris, pressing flat", 24, False,
+        (Stroke((0, 0), 0.0, -0.025, (0.3, 0.06), only=UPPER_LIP),
+         Stroke((17, 17), 0.0, 0.035, (0.3, 0.07), only=LOWER_LIP),
+         Stroke((18, 18), 0.0, 0.018, (0.25, 0.14), spares=JAW_FREE | LOWER_LIP)),
+        {"mouthPress": 0.2},
     ),
     Muscle(
         "orbicularis_oris_press", "orbicularis oris, pressing", 24, False,
