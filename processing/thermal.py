@@ -220,6 +220,7 @@ class SkinTemperature:
         self._step_variance = 0.0
         self._frames = 0
         self._waited_since_s = float("nan")
+        self._is_settled = False
         self._expected: int | None = None
         self._expected_number = -1
         self._last_s = -np.inf
@@ -334,7 +335,9 @@ class SkinTemperature:
             self._waited_since_s = time_s
         if time_s - self._waited_since_s > self.settings.max_wait_s:
             return True
-        return bool(abs(drift) <= self.settings.max_drift_celsius_per_s)
+        if not np.isnan(drift):
+            self._is_settled = bool(abs(drift) <= self.settings.max_drift_celsius_per_s)
+        return self._is_settled
 
     def _without_face(self, row: _Row, time_s: float) -> None:
         self._slopes.clear()

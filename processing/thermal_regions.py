@@ -121,11 +121,15 @@ def _coverage(corners_px: NDArray[np.float64]) -> tuple[NDArray[np.float64], int
     """Share of each pixel inside a polygon, with the column and row of the first one."""
     left, top = np.floor(corners_px.min(axis=0)).astype(int) - 1
     right, bottom = np.ceil(corners_px.max(axis=0)).astype(int) + 1
-    shape = ((bottom - top + 1) * _COVERAGE_STEPS, (right - left + 1) * _COVERAGE_STEPS)
-    fine = np.zeros(shape, dtype=np.uint8)
+    columns, rows = int(right - left + 1), int(bottom - top + 1)
     # Pixel (0, 0) reaches from -0.5 to 0.5; its first sub-pixel centre lies half a sub-pixel inside.
-    corners = (corners_px - (left, top) + 0.5) * _COVERAGE_STEPS - 0.5
-    cv2.fillPoly(fine, [np.round(corners * 16).astype(np.int32)], 1, shift=4)
-    rows, columns = shape[0] // _COVERAGE_STEPS, shape[1] // _COVERAGE_STEPS
-    blocks = fine.reshape(rows, _COVERAGE_STEPS, columns, _COVERAGE_STEPS)
+    x = left - 0.5 + (np.arange(columns * _COVERAGE_STEPS) + 0.5) / _COVERAGE_STEPS
+    y = top - 0.5 + (np.arange(rows * _COVERAGE_STEPS) + 0.5) / _COVERAGE_STEPS
+    inside = np.zeros((len(y), len(x)), dtype=np.bool_)
+    # Even-odd rule: a point is inside when a ray to the right crosses an odd number of edges.
+    for (ax, ay), (bx, by) in zip(corners_px, np.roll(corners_px, -1, axis=0), strict=True):
+        crosses = (ay > y) != (by > y)
+        crossing_x = ax + (y[crosses] - ay) * (bx - ax) / (by - ay) if crosses.any() else np.empty(0)
+        inside[crosses] ^= x < crossing_x[:, None]
+    blocks = inside.reshape(rows, _COVERAGE_STEPS, columns, _COVERAGE_STEPS)
     return blocks.mean(axis=(1, 3), dtype=np.float64), int(left), int(top)

@@ -105,6 +105,24 @@ class Scene:
         return np.stack([self.frame(i, rng) for i in range(len(self.times))])
 
 
+def true_deltas(scene: Scene) -> dict[str, NDArray[np.float64]]:
+    """Change of each region's mean [frames] minus the forehead's; the forehead's own with the drift."""
+    _, mesh, masks = portrait()
+    changes = {}
+    for region in REGIONS:
+        inside = np.zeros(masks[region].shape, np.uint8)
+        corners = (mesh[list(POLYGONS[region])] + 0.5) * FINE - 0.5
+        cv2.fillPoly(inside, [np.round(corners).astype(np.int32)], 1)
+        changes[region] = np.zeros(len(scene.times))
+        for name, change in scene.warming.items():
+            changes[region] += change * float(masks[name][inside > 0].mean())
+    forehead = changes["forehead"]
+    return {
+        region: change - forehead if region != "forehead" else change + scene.drift
+        for region, change in changes.items()
+    }
+
+
 def block_of(
     frames: NDArray[np.int16],
     times: NDArray[np.float64],
