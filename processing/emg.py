@@ -1,7 +1,7 @@
 """Facial EMG to muscle activity: envelopes, z against a running baseline, bursts and channel quality.
 
-The same object serves live and offline; what it puts out depends on the samples alone, never on how they were cut
-into blocks. The arithmetic is in `processing.emg_kernel`, the filters in `processing.emg_filters`.
+The same object serves live and offline; what it puts out depends on the samples alone, never on how they were
+cut into blocks. The arithmetic is in `processing.emg_kernel`, the filters in `processing.emg_filters`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _LONGEST_IN_REST_S = 3.0
 _RING_SHARE = 0.03  # of a burst's power, that the notches may still give back after it
 _CLIP = 0.34  # of the evidence for an onset, that one slot may give: a click is not a burst
 _QUALITY_S = 2.0  # memory of the quality indices
-# Variance of the log of a rectified, smoothed Gaussian over that of its energy in 50 ms: (pi / 2 - 1) / 40 times
-# twice the low-pass's noise bandwidth, which is 1.11 times its edge.
+# Variance of the log of a rectified, smoothed Gaussian over that of its energy in 50 ms: (pi / 2 - 1) / 40
+# times twice the low-pass's noise bandwidth, which is 1.11 times its edge.
 _LOG_VARIANCE_PER_HZ = (math.pi / 2 - 1) / 40 * 2 * math.pi / (2 * math.sqrt(2))
 
 
@@ -48,8 +48,8 @@ class EmgSettings:
         rewarm_s: After a gap, nothing is believed for this long.
         flat_s: So long without any change of value is a dead channel.
         rail_uv: Value at which the amplifier saturates; infinite finds rails by repeated extremes only.
-        onset_nats: Log-likelihood that activity must gain over rest to be a burst. In exp(nats) decisions one is
-            wrong; a slot decides 200 times per second.
+        onset_nats: Log-likelihood that activity must gain over rest to be a burst. In exp(nats) decisions one
+            is wrong; a slot decides 200 times per second.
         offset_nats: The same for the return to rest.
         smallest_power_ratio: Power over baseline that the tests are tuned to.
         largest_power_ratio: Bound on the level of a burst that the offset test assumes.
@@ -132,14 +132,15 @@ class MuscleActivity:
 
     Per channel X of the input: ``X_envelope_uv`` and ``X_slow_uv`` (smoothed rectified signal), ``X_z`` and
     ``X_slow_z`` (their logs in standard deviations from the resting baseline), ``X_mvc`` (percent of maximal
-    voluntary contraction), ``X_burst`` (1 while a burst is on, as decided then) and ``X_quality`` (0-1). An output
-    row carries the stamp of the input sample it was taken at. During a gap and 300 ms after it the envelopes are
-    held, and quality is 0; before there is a baseline (about 2 s) z is NaN.
+    voluntary contraction), ``X_burst`` (1 while a burst is on, as decided then) and ``X_quality`` (0-1). An
+    output row carries the stamp of the input sample it was taken at. During a gap and 300 ms after it the
+    envelopes are held, and quality is 0; before there is a baseline (about 2 s) z is NaN.
 
     Args:
         settings: How to filter and decide.
         calibration: Label -> `Baseline` of an earlier measurement; channels without one start from nothing.
-        rest: First and last stamp (seconds) of a stretch known to be rest, which the baseline then follows in full.
+        rest: First and last stamp (seconds) of a stretch known to be rest, which the baseline then follows in
+            full.
     """
 
     def __init__(
@@ -249,7 +250,7 @@ class MuscleActivity:
         return result
 
     def quality_words(self) -> dict[str, str]:
-        """Per channel one phrase to act on, e.g. ``corrugator left: 50 Hz at 40 % of power: check ground electrode``."""
+        """Per channel one phrase to act on, like ``corrugator left: 50 Hz at 40 % ...``."""
         return {label: quality.words for label, quality in self.quality().items()}
 
     def baselines(self) -> dict[str, Baseline]:
@@ -428,7 +429,8 @@ def _initialise(s: NDArray[np.float64], known: Baseline, config: NDArray[np.floa
     s[kernel.SCAN_SPOILT] = 1.0
     s[kernel.BLOCK_REST] = 1.0
     s[kernel.MVC] = known.mvc_uv
-    # A guess of how much the energy scatters, worth two seconds: 0.7 of the most degrees of freedom there can be.
+    # A guess of how much the energy scatters, worth two seconds: 0.7 of the most degrees of freedom there can
+    # be.
     s[kernel.VAR_B] = 2.0 / (0.7 * config[kernel.NU_MAX] * config[kernel.SLOTS_PER_BLOCK])
     s[kernel.SEEN_B] = 40.0
     s[kernel.HALF_NU] = 1.0 / (s[kernel.VAR_B] * config[kernel.SLOTS_PER_BLOCK])
@@ -456,4 +458,4 @@ def _interrupt(run: _Running) -> None:
 def _rows_before(first: int, run: _Running) -> int:
     """Rows put out before sample `first`, counted as if none had been lost."""
     slots = math.floor(first * (run.memory[kernel.SLOT_RATE] / run.memory[kernel.RATE]))
-    return math.floor(slots / run.memory[kernel.SLOTS_PER_TICK])
+    return int(slots // run.memory[kernel.SLOTS_PER_TICK])

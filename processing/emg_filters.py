@@ -1,6 +1,7 @@
 """Design of the EMG chain's filters: band, mains notches and envelopes, as second-order sections.
 
-Only design happens here, once per rate, with scipy; `processing.emg_kernel` runs the sections sample by sample.
+Only design happens here, once per rate, with scipy; `processing.emg_kernel` runs the sections sample by
+sample.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class EmgFilters:
 
     Attributes:
         rate_hz: Rate they were designed for.
-        sections: float64 [3, n, 5], for each bank (no notch, 50 Hz, 60 Hz) rows of b0, b1, b2, a1, a2 (a0 = 1):
-            first the band's sections, the same in each bank, then the notches.
+        sections: float64 [3, n, 5], for each bank (no notch, 50 Hz, 60 Hz) rows of b0, b1, b2, a1, a2 (a0 =
+            1): first the band's sections, the same in each bank, then the notches.
         band_sections: How many rows belong to the band.
         notch_sections: int64 [3], how many notches each bank has.
         band_steady: float64 [n, 2], states of the band after an endless input of 1 (scipy's ``sosfilt_zi``).
@@ -66,8 +67,8 @@ class EmgFilters:
 def band_sos(rate_hz: float, high_pass_hz: float, low_pass_hz: float) -> NDArray[np.float64]:
     """Butterworth band as scipy sections [n, 6]: high-pass order 4, then low-pass.
 
-    The low-pass has order 4 where there is room above its edge, else order 2: near half the rate the board's own
-    anti-alias filter has done the work.
+    The low-pass has order 4 where there is room above its edge, else order 2: near half the rate the board's
+    own anti-alias filter has done the work.
     """
     order = 4 if rate_hz > 2.5 * low_pass_hz else 2
     high = signal.butter(4, high_pass_hz, "highpass", fs=rate_hz, output="sos")
@@ -105,8 +106,8 @@ def design(
 
     Args:
         rate_hz: Sampling rate.
-        high_pass_hz: Lower edge (Butterworth order 4). Never above 28 Hz: the motor-unit peak of the corrugator
-            lies near 31 Hz (van Boxtel 2001).
+        high_pass_hz: Lower edge (Butterworth order 4). Never above 28 Hz: the motor-unit peak of the
+            corrugator lies near 31 Hz (van Boxtel 2001).
         low_pass_hz: Upper edge; 0.45 of the rate where that is less.
         notch_width_hz: Width of each mains notch at -3 dB.
         mains_hz: Fundamental of banks 1 and 2.
@@ -119,7 +120,8 @@ def design(
     """
     if not math.isfinite(rate_hz) or rate_hz < LOWEST_RATE_HZ:
         raise InvalidSignal(
-            f"EMG at {rate_hz:g} Hz cannot be used: state its true rate or sample at 200 Hz or more (1000 Hz advised)"
+            f"EMG at {rate_hz:g} Hz cannot be used: state its true rate or sample at 200 Hz or more (1000 "
+            "Hz advised)"
         )
     if not 0 < high_pass_hz <= 28.0:
         raise ValueError(f"high_pass_hz must lie in 0..28 Hz, got {high_pass_hz}")
@@ -132,7 +134,8 @@ def design(
     for row, bank in zip(sections, banks, strict=True):
         both = np.vstack([band, bank])
         row[: len(both)] = both[:, [0, 1, 2, 4, 5]]
-    # A second-order Butterworth low-pass passes the noise of 1.11 times its edge; a mean over T that of 1/(2 T).
+    # A second-order Butterworth low-pass passes the noise of 1.11 times its edge; a mean over T that of 1/(2
+    # T).
     slow_hz = 0.5 / slow_s / (math.pi / (2 * math.sqrt(2)))
     low = [signal.butter(2, f, fs=rate_hz, output="sos") for f in (fast_hz, slow_hz)]
     return EmgFilters(

@@ -1,12 +1,13 @@
 """The EMG chain in one pass per chunk: band, notch, envelopes, baseline, bursts, quality.
 
 Compiled with numba, nothing is allocated; all state lives in one flat array that `processing.emg` owns (one
-argument costs one unboxing per call, twenty would cost more than the arithmetic). Every decision hangs on sample
-counts alone, so that any chunking of a signal gives the same bits.
+argument costs one unboxing per call, twenty would cost more than the arithmetic). Every decision hangs on
+sample counts alone, so that any chunking of a signal gives the same bits.
 
-Bursts are found by a pair of Page's cumulative sum tests on the signal's energy (Page 1954, Biometrika 41; for
-EMG Staude 2001, IEEE Trans. Biomed. Eng. 48). In rest the energy of a slot of 5 ms over its baseline is r, a
-chi-square of nu degrees of freedom over nu; in activity it is rho times as much. The log-likelihood ratio is
+Bursts are found by a pair of Page's cumulative sum tests on the signal's energy (Page 1954, Biometrika 41;
+for EMG Staude 2001, IEEE Trans. Biomed. Eng. 48). In rest the energy of a slot of 5 ms over its baseline is
+r, a chi-square of nu degrees of freedom over nu; in activity it is rho times as much. The log-likelihood
+ratio is
 
     llr(r, rho) = nu / 2 * (r * (1 - 1 / rho) - ln(rho))
 
@@ -41,7 +42,8 @@ CONFIG_LENGTH = 45
     RATE, SLOT_RATE, SLOTS_PER_TICK, SLOTS_PER_BLOCK, REWARM, FLAT, RAIL, DELAY, FAST_DELAY,
     SCAN, SCAN_LENGTH, LINE_SURE, LINE_LIKELY, H_ON, H_OFF, RHO, LOG_RHO, RHO_MAX, OFF_S, MIN_BURST_S,
     LONGEST_SLOTS, LONGEST_IN_REST, BASELINE_TICKS, REST_START, REST_END, NU_MAX, FAST_VAR_NU, SLOW_VAR_NU,
-    LINE_WARN, LINE_BAD, NOISE_GOOD, NOISE_BAD, RAILED_BAD, R_BAD, NOTCHES_50, NOTCHES_60, QUALITY_GAIN, RING_SHARE, CLIP, COSINES, _, _, _, _, _,
+    LINE_WARN, LINE_BAD, NOISE_GOOD, NOISE_BAD, RAILED_BAD, R_BAD, NOTCHES_50, NOTCHES_60, QUALITY_GAIN,
+    RING_SHARE, CLIP, COSINES, _, _, _, _, _,
 ) = range(CONFIG_LENGTH)  # fmt: skip
 
 # --- state of one channel -----------------------------------------------------------------------------
@@ -75,9 +77,10 @@ def layout(channels: int, sections: int, band: int) -> tuple[int, int, int, int,
 
     Returns:
         Offsets of: filter sections [3, sections, 5]; steady states of the band [band, 2]; envelopes [2, 5];
-        their steady states [2, 2]; the channels' rows. Then, within the row of a channel, which begins with its
-        state and its ring [3, RING_BLOCKS], the offsets of: filter states [sections + 2, 2], the two envelopes
-        last; cross products with each channel [channels]; the next row. The samples of one slot follow the last row.
+        their steady states [2, 2]; the channels' rows. Then, within the row of a channel, which begins with
+        its state and its ring [3, RING_BLOCKS], the offsets of: filter states [sections + 2, 2], the two
+        envelopes last; cross products with each channel [channels]; the next row. The samples of one slot
+        follow the last row.
     """
     coefficients = _SCRATCH + RING_BLOCKS
     steady = coefficients + 15 * sections
@@ -302,7 +305,7 @@ def _block(
     m: Floats, c: int, s: int, channels: int, cross: int, stride: int, stamp: float,
     bursts: Floats, found: int,
 ) -> int:  # fmt: skip
-    """Close a block of 50 ms: remember it; learn in rest how much the energy scatters; mend a wrong baseline."""
+    """Close a block of 50 ms: remember it, learn in rest how energy scatters, mend a wrong baseline."""
     k = int(m[s + RING_NEXT])
     block = m[s + BLOCK_ENERGY] / m[s + BLOCK_COUNT]
     m[s + _RING + k] = block
@@ -403,7 +406,7 @@ def _samples(
     m: Floats, data: Floats, c: int, start: int, stop: int, s: int, filters: int, steady: int, sections: int,
     band: int, used: int, q: int, e: int, line: int, cos50: float, cos60: float,
 ) -> None:  # fmt: skip
-    """Samples `start` to `stop` of one channel, all within one slot: sort out the unusable, filter the rest."""
+    """Samples `start` to `stop` of one channel, within one slot: leave out the unusable, filter the rest."""
     previous = m[s + PREVIOUS]
     run = m[s + RUN]
     high = m[s + HIGH]
@@ -535,7 +538,7 @@ def _filter(
 
 @njit(cache=True, nogil=True)
 def _warm_up(m: Floats, s: int, g: int, e: int, line: int, count: int) -> int:
-    """Let the filters settle on the samples in `line`; returns how many are left after that, moved to its start."""
+    """Let the filters settle on the samples in `line`; returns how many are left, moved to its start."""
     m[s + SLOT_BAD] = 1.0
     left = 0
     for i in range(line, line + count):

@@ -1,7 +1,7 @@
 """How good each EMG channel is, in numbers and in words an assistant can act on.
 
-Limits: line ratio, baseline noise and rails as used in facial EMG practice (van Boxtel 2010; Fridlund & Cacioppo
-1986); two channels that agree to r > 0.9 before any notch share a bad ground.
+Limits: line ratio, baseline noise and rails as used in facial EMG practice (van Boxtel 2010; Fridlund &
+Cacioppo 1986); two channels that agree to r > 0.9 before any notch share a bad ground.
 """
 
 from __future__ import annotations
@@ -80,22 +80,43 @@ class ChannelQuality:
                 f"{name}: no signal, the value does not change: check that electrode and lead are plugged in"
             )
         if self.missing > 0.5:
-            return f"{name}: {self.missing:.0%} of the last seconds missing: check the board's radio link or cable"
+            return (
+                f"{name}: {self.missing:.0%} of the last seconds missing: check the board's radio link "
+                "or cable"
+            )
         if self.railed > RAILED_BAD:
-            return f"{name}: {self.railed:.1%} of samples at the amplifier's limit: clean the skin, renew the gel or lower the gain"
+            return (
+                f"{name}: {self.railed:.1%} of samples at the amplifier's limit: clean the skin, renew "
+                "the gel or lower the gain"
+            )
         if self.correlation > CORRELATION_BAD:
             other = spoken_name(self.correlated_with)
-            return f"{name}: moves with {other} (r = {self.correlation:.2f}): check the ground electrode, or the two leads touch"
+            return (
+                f"{name}: moves with {other} (r = {self.correlation:.2f}): check the ground electrode, "
+                "or the two leads touch"
+            )
         if self.line_ratio > LINE_WARN:
-            return f"{name}: {self.mains_hz:.0f} Hz at {self.line_ratio:.0%} of power: check ground electrode, move mains cables away"
+            return (
+                f"{name}: {self.mains_hz:.0f} Hz at {self.line_ratio:.0%} of power: check ground "
+                "electrode, move mains cables away"
+            )
         if self.baseline_uv > NOISE_GOOD_UV:
-            return f"{name}: {self.baseline_uv:.1f} µV at rest: ask for a relaxed face, else clean the skin and renew the electrode"
+            return (
+                f"{name}: {self.baseline_uv:.1f} µV at rest: ask for a relaxed face, else clean the "
+                "skin and renew the electrode"
+            )
         if self.missing > 0.01:
-            return f"{name}: {self.missing:.0%} of the last seconds missing: check the board's radio link or cable"
+            return (
+                f"{name}: {self.missing:.0%} of the last seconds missing: check the board's radio link "
+                "or cable"
+            )
         if self.settling:
             return f"{name}: settling, keep a relaxed face for two seconds"
         if self.snr_db < WANTED_SNR_DB:
-            return f"{name}: good at rest, but the maximum is only {self.snr_db:.0f} dB above it: move the electrodes onto the muscle"
+            return (
+                f"{name}: good at rest, but the maximum is only {self.snr_db:.0f} dB above it: move the "
+                "electrodes onto the muscle"
+            )
         return f"{name}: good"
 
 
