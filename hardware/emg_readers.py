@@ -116,8 +116,9 @@ def choose_columns(names: Sequence[str], channels: Mapping[str, str], path: Path
         )
     labels = list(chosen.values())
     if len(set(labels)) < len(labels):
-        raise InvalidSignal(f"{path.name}: two channels would be {max(labels, key=labels.count)}: map each "
-        "once.")
+        raise InvalidSignal(
+            f"{path.name}: two channels would be {max(labels, key=labels.count)}: map each once."
+        )
     return chosen
 
 
@@ -187,8 +188,9 @@ def _read_text(path: Path, channels: Mapping[str, str], rate_hz: float | None) -
     delimiter = max("\t;,", key=header.count)
     columns = [name.strip().strip('"') for name in header.split(delimiter)]
     if all(_is_number(name) for name in columns):
-        raise InvalidSignal(f"{path.name} has no header: begin it with {TIME_COLUMN}{delimiter!s}ZYG_L and so "
-        "on.")
+        raise InvalidSignal(
+            f"{path.name} has no header: begin it with {TIME_COLUMN}{delimiter!s}ZYG_L and so on."
+        )
     names, units = zip(*(_name_and_unit(column) for column in columns), strict=True)
     chosen = choose_columns([n for n in names if n != TIME_COLUMN], channels, path)
     signals = [i for i, name in enumerate(names) if name != TIME_COLUMN]
@@ -214,8 +216,9 @@ def _read_text(path: Path, channels: Mapping[str, str], rate_hz: float | None) -
         raise InvalidSignal(f"{path.name} cannot be read as a table: {error}.") from None
     notes = []
     if skipped > max(1, _MOST_SKIPPED * table.num_rows):
-        raise InvalidSignal(f"{path.name}: {skipped} rows do not have {len(names)} columns: check the "
-        "delimiter.")
+        raise InvalidSignal(
+            f"{path.name}: {skipped} rows do not have {len(names)} columns: check the delimiter."
+        )
     if skipped:
         notes.append(f"{skipped} broken row left out, the file may be cut off.")
     samples = np.column_stack(
@@ -231,8 +234,9 @@ def _read_text(path: Path, channels: Mapping[str, str], rate_hz: float | None) -
             stamps, samples = stamps[:-1], samples[:-1]
             notes.append("The last row is incomplete and left out, the file may be cut off.")
     elif rate_hz is None:
-        raise InvalidSignal(f"{path.name} has no column {TIME_COLUMN}: add one with the seconds of each "
-        "sample.")
+        raise InvalidSignal(
+            f"{path.name} has no column {TIME_COLUMN}: add one with the seconds of each sample."
+        )
     return _table(path, list(chosen.values()), samples, rate_hz or 0.0, notes, stamps)
 
 
@@ -268,28 +272,34 @@ def _read_edf(path: Path, channels: Mapping[str, str], rate_hz: float | None) ->
     notes = []
     try:
         edf = edfio.read_bdf(path) if path.suffix.lower() == ".bdf" else edfio.read_edf(path)
-        signals = list(edf.signals)
+        signals: list[edfio.EdfSignal | edfio.BdfSignal] = list(edf.signals)
     except Exception as error:  # edfio raises whatever its parsing stumbles over
-        raise InvalidSignal(f"{path.name} is no {path.suffix[1:].upper()} file that can be read: {error}.")
-        from None
+        kind = path.suffix[1:].upper()
+        raise InvalidSignal(f"{path.name} is no {kind} file that can be read: {error}.") from None
     names = [signal.label.strip() for signal in signals]
     # The standard puts the kind of signal in front: "EMG ZYG_L".
     bare = [name.removeprefix("EMG ").strip() for name in names]
-    chosen = choose_columns([name if name in channels else b for name, b in zip(names, bare, strict=True)], channels, path)
+    names = [name if name in channels else short for name, short in zip(names, bare, strict=True)]
+    chosen = choose_columns(names, channels, path)
     picked = [signals[index] for index in chosen]
     rates = {float(signal.sampling_frequency) for signal in picked}
     if len(rates) > 1:
-        raise InvalidSignal(f"{path.name}: the EMG channels have rates {sorted(rates)}: choose those of one "
-        "rate.")
+        raise InvalidSignal(
+            f"{path.name}: the EMG channels have rates {sorted(rates)}: choose those of one rate."
+        )
     factors = [microvolts_per(s.physical_dimension, path, s.label) for s in picked]
-    samples = np.column_stack([np.asarray(s.data, float) * f for s, f in zip(picked, factors, strict=True)])
+    samples = np.column_stack(
+        [np.asarray(s.data, dtype=np.float64) * f for s, f in zip(picked, factors, strict=True)]
+    )
     whole = _promised_edf_samples(path, picked[0], edf)
     if whole > len(samples):
         notes.append(f"Cut off: {len(samples)} of {whole} samples are there.")
     return _table(path, list(chosen.values()), samples, rates.pop(), notes)
 
 
-def _promised_edf_samples(path: Path, signal: edfio.EdfSignal, edf: edfio.Edf) -> int:
+def _promised_edf_samples(
+    path: Path, signal: edfio.EdfSignal | edfio.BdfSignal, edf: edfio.Edf | edfio.Bdf
+) -> int:
     """Samples the header speaks of (-1 data records: it was never finished)."""
     with path.open("rb") as file:
         records = int(file.read(256)[236:244])
@@ -307,11 +317,12 @@ def _read_brainvision(path: Path, channels: Mapping[str, str], rate_hz: float | 
         raise InvalidSignal(f"{path.name} is no BrainVision header: {error} is missing or wrong.") from None
     if common.get("DataFormat", "BINARY").upper() != "BINARY":
         raise InvalidSignal(f"{path.name} holds its data as text: export it in binary.")
-    binary = header["Binary Infos"]["BinaryFormat"].upper() if header.has_section("Binary Infos") else "INT_16"
+    binary = header.get("Binary Infos", "BinaryFormat", fallback="INT_16").upper()
     types = {"INT_16": "<i2", "IEEE_FLOAT_32": "<f4", "INT_32": "<i4"}
     if binary not in types:
-        raise InvalidSignal(f"{path.name}: binary format {binary} is unknown: export it as INT_16 or "
-        "IEEE_FLOAT_32.")
+        raise InvalidSignal(
+            f"{path.name}: binary format {binary} is unknown: export it as INT_16 or IEEE_FLOAT_32."
+        )
     data_path = path.parent / common["DataFile"].strip().replace("$b", path.stem)
     if not data_path.is_file():
         raise InvalidSignal(f"{data_path.name} is not beside {path.name}: put both into one folder.")
