@@ -100,6 +100,10 @@ def _muscles_to_columns() -> NDArray[np.float64]:
 
 
 _SMILE_AND_DIMPLE = tuple((_COLUMN[f"AU12_{side}"], _COLUMN[f"AU14_{side}"]) for side in ("left", "right"))
+_SMILE_CHEEK_AND_FROWN = tuple(
+    tuple(_COLUMN[f"AU{au}_{side}"] for au in (12, 6, 4)) for side in ("left", "right")
+)
+_BROW_IN_SMILE = 0.3
 _TO_COLUMNS = _muscles_to_columns()
 _FIRST_MUSCLE = np.array(
     [
@@ -341,6 +345,10 @@ class ActionUnitEstimator:
             widened = levels[dimple] * _rise(float(levels[smile]), 0.1, 0.35)
             levels[smile] += widened
             levels[dimple] -= widened
+        for smile, cheek, frown in _SMILE_CHEEK_AND_FROWN:
+            # The ring around the eye lowers the brow of a felt smile; that is no frown.
+            lowered = _BROW_IN_SMILE * min(1.0, float(levels[smile]), float(levels[cheek]))
+            levels[frown] = max(0.0, levels[frown] - lowered)
         row += np.minimum(levels, 1.0).astype(np.float32)
         row[_STANDARD_ERRORS] = model.deviation[_FIRST_MUSCLE] * landmark_error(pose)
         gap, jaw_drop = self._opening(face, neutral, activations, model)

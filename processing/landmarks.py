@@ -10,6 +10,7 @@ import ctypes
 import os
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -162,6 +163,7 @@ class FaceMesh:
         self._model = find_face_model(model_path)
         self._landmarker: Any = None
         self._fast: _NativeDetector | None = None
+        self._closer: weakref.finalize[[Any], FaceMesh] | None = None
         self._start_graph()
 
     def _start_graph(self) -> None:
@@ -187,9 +189,11 @@ class FaceMesh:
                 self._landmarker = face_landmarker.FaceLandmarker.create_from_options(options)
             except OSError as error:
                 raise system_library_error(error) from error
+        self._closer = weakref.finalize(self, _close_landmarker, self._landmarker)
         self._fast = _NativeDetector.of(self._landmarker, self.mode)
         self._first_s: float | None = None
         self._stamp_ms = 0
+        self._shape: tuple[int, ...] | None = None
         self._fresh = True
 
     def _stamp(self, time_s: float) -> int:
@@ -219,8 +223,9 @@ class FaceMesh:
         """
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise InvalidSignal(f"A picture must be uint8 [height, width, 3], not {rgb.dtype} {rgb.shape}.")
-        if self._landmarker is None:
-            self._start_graph()
+        if self._landmarker is None or (self._shape is not None and self._shape != rgb.shape):
+            self._start_graph()  # the tracked place of the face means nothing in a picture of another size
+        self._shape = rgb.shape
         stamp_ms = self._stamp(time_s) if self.mode == "video" else 0
         height, width = rgb.shape[:2]
         picture = self._image.Image(self._image.ImageFormat.SRGB, np.ascontiguousarray(rgb))
@@ -257,10 +262,10 @@ class FaceMesh:
 
     def close(self) -> None:
         """Free the graph; a later `detect` starts another."""
-        landmarker, self._landmarker, self._fast = getattr(self, "_landmarker", None), None, None
-        if landmarker is not None:
-            with suppress(Exception):
-                landmarker.close()
+        self._landmarker, self._fast = None, None
+        if self._closer is not None:
+            self._closer()
+            self._closer = None
 
     def __enter__(self) -> FaceMesh:
         return self
@@ -268,10 +273,14 @@ class FaceMesh:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        # At interpreter exit MediaPipe has shut down its own worker already.
-        with suppress(Exception):
-            self.close()
+
+def _close_landmarker(landmarker: Any) -> None:
+    # At interpreter exit MediaPipe's own worker may be gone already: then the process frees the graph, and
+    # its object must not try again from __del__, which would print a traceback.
+    try:
+        landmarker.close()
+    except Exception:
+        landmarker._handle = None
 
 
 def _in_pixels(points: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:

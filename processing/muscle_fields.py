@@ -207,7 +207,6 @@ MUSCLES: tuple[Muscle, ...] = (
         (Stroke((61, 291), -0.002, -0.06, (0.15, 0.13), spares=CHIN),
          Stroke((37, 267), 0.0, -0.015, (0.2, 0.1), only=UPPER_LIP),
          Stroke((205, 425), -0.01, -0.012, (0.2, 0.2), spares=LIPS)),
-        {"mouthFrown": 0.3},
     ),
     Muscle(
         "depressor_labii", "depressor labii inferioris", 16, True,

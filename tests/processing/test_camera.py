@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec, empty_block
+from processing.camera import CameraChain, CameraResult, decode
+from processing.neutral import Neutral
+from tests.processing.portraits import (
+    HEIGHT,
+    WIDTH,
+    camera_block,
+    camera_spec,
+    jpeg,
+    portrait,
+    with_lip_corner_moved,
+)
+
+SPEC = camera_spec()
+
+
+@pytest.fixture(scope="module")
+def shared_chain() -> Iterator[CameraChain]:
+    with CameraChain() as chain:
+        yield chain
+
+
+@pytest.fixture
+def chain(shared_chain: CameraChain) -> CameraChain:
+    shared_chain.reset()
+    return shared_chain
+
+
+def clip(count: int = 8) -> tuple[bytes, ...]:
+    return tuple(jpeg(with_lip_corner_moved(3.0 * np.sin(k))) for k in range(count))
+
+
+def arrays(result: CameraResult) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return result.action_units.array, result.motion.array
+
+
+def test_rows_for_every_frame_at_the_camera_s_own_stamps(chain: CameraChain) -> None:
+    block = camera_block(clip(3), first=7)
+    result = chain.process(block)
+    for out, kind in ((result.action_units, Kind.ACTION_UNITS), (result.motion, Kind.FACE_MOTION)):
+        assert out.spec.kind is kind
+        assert out.first == 7
+        np.testing.assert_array_equal(out.timestamps, block.timestamps)
+    assert result.action_units.column("face").tolist() == [1, 1, 1]
+    assert [p.shape for p in result.points if p is not None] == [(478, 3)] * 3
+
+
+def test_any_cutting_gives_the_same_bits(chain: CameraChain) -> None:
+    frames = clip()
+    whole = arrays(chain.process(camera_block(frames)))
+    chain.reset()
+    parts = [chain.process(camera_block(frames[a:b], first=a)) for a, b in ((0, 1), (1, 1), (1, 4), (4, 8))]
+    for column in (0, 1):
+        np.testing.assert_array_equal(np.concatenate([arrays(p)[column] for p in parts]), whole[column])
+
+
+def test_a_damaged_frame_is_a_row_without_a_face_and_is_counted(chain: CameraChain) -> None:
+    good = jpeg(portrait())
+    bad = (b"", b"\xff\xd8nonsense\xff\xd9", good[: len(good) // 2])
+    result = chain.process(camera_block((good, *bad, good)))
+    assert result.action_units.column("face").tolist() == [1, 0, 0, 0, 1]
+    assert np.isnan(result.action_units.column("AU12")[1:4]).all()
+    assert np.isnan(result.motion.array[1:4]).all()
+    assert [p is None for p in result.points] == [False, True, True, True, False]
+    assert chain.corrupt_frames == 3
+
+
+def test_a_frame_without_a_face(chain: CameraChain) -> None:
+    empty = jpeg(np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    result = chain.process(camera_block((jpeg(portrait()), empty, jpeg(portrait()))))
+    assert result.action_units.column("face").tolist() == [1, 0, 1]
+    assert chain.corrupt_frames == 0
+
+
+def test_a_gap_restarts_speeds_and_keeps_the_neutral(chain: CameraChain) -> None:
+    chain.process(camera_block(clip(4)))
+    before = chain.neutral
+    assert before is not None
+    moved = np.roll(portrait(), 6, axis=1)
+    result = chain.process(camera_block((jpeg(moved),), first=30))
+    assert result.action_units.column("head_speed")[0] == 0.0
+    after = chain.neutral
+    assert after is not None
+    assert np.abs(after.points - before.points).max() < 0.05
+
+
+def test_a_new_frame_size_goes_on(chain: CameraChain) -> None:
+    wide = np.zeros((360, 640, 3), np.uint8)
+    wide[20:340, 100:420] = portrait()
+    result = chain.process(camera_block((jpeg(portrait()), jpeg(wide), jpeg(wide))))
+    assert result.action_units.column("face").tolist() == [1, 1, 1]
+
+
+def test_pictures_from_files_need_no_jpeg(chain: CameraChain) -> None:
+    spec = camera_spec("BGR8")
+    bgr = np.ascontiguousarray(portrait()[..., ::-1])
+    block = Block(spec, np.array([0.0, 0.1]), (bgr, bgr), 0)
+    assert chain.process(block).action_units.column("face").tolist() == [1, 1]
+    decoded = decode(bgr)
+    assert decoded is not None
+    np.testing.assert_array_equal(decoded[0], portrait())
+
+
+def test_landmarks_on_every_second_frame() -> None:
+    with CameraChain(landmarks_every=2) as chain:
+        result = chain.process(camera_block(clip(6)))
+    units = result.action_units.array
+    np.testing.assert_array_equal(units[0], units[1])
+    np.testing.assert_array_equal(units[2], units[3])
+    assert (units[1] != units[2]).any()
+    with pytest.raises(ValueError, match="at least 1"):
+        CameraChain(landmarks_every=0)
+
+
+def test_the_neutral_of_one_session_serves_the_next(chain: CameraChain) -> None:
+    chain.process(camera_block(clip(3)))
+    saved = chain.neutral
+    assert saved is not None
+    with CameraChain(neutral=Neutral.from_arrays(saved.to_arrays())) as later:
+        result = later.process(camera_block((jpeg(portrait()),)))
+        assert later.neutral is not None
+        np.testing.assert_array_equal(later.neutral.points, saved.points)
+    assert result.action_units.column("confidence")[0] > 0.5
+
+
+def test_specs_are_known_before_the_first_frame(chain: CameraChain) -> None:
+    units, motion = chain.spec_for(SPEC)
+    assert units.rate_hz == motion.rate_hz == 30.0
+    assert units.dtype is SampleType.FLOAT32
+    assert units.source_id != motion.source_id
+    assert "AU12_left" in units.labels
+
+
+def test_an_empty_block(chain: CameraChain) -> None:
+    result = chain.process(empty_block(SPEC))
+    assert len(result.action_units) == len(result.motion) == len(result.points) == 0
+
+
+def test_another_stream_is_refused(chain: CameraChain) -> None:
+    emg = StreamSpec("E", Kind.EMG, (Channel("ZYG_L"),), 250.0, SampleType.FLOAT32, "e")
+    with pytest.raises(InvalidSignal, match="not a camera"):
+        chain.process(Block(emg, np.array([0.0]), np.zeros((1, 1), np.float32), 0))

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import nnls
+
+from processing.landmarks import BLENDSHAPES
+from processing.muscle_fields import BLENDSHAPE_NOISE, JAW, MUSCLES
+from processing.muscle_model import (
+    ACTIVATIONS,
+    activation_names,
+    build_inverse,
+    displacement_field,
+    invert,
+    solve_nonnegative,
+)
+from tests.processing.portraits import neutral
+
+NAMES = activation_names()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12))
+def test_solves_non_negative_least_squares(seed: int, unknowns: int) -> None:
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=(30, unknowns)) + 0.3 * rng.normal(size=(30, 1))
+    b = a @ np.maximum(rng.normal(size=unknowns), 0) + 0.1 * rng.normal(size=30)
+    found = solve_nonnegative(a.T @ a, a.T @ b, np.zeros(unknowns), 20_000, 1e-14)
+    np.testing.assert_allclose(found, nnls(a, b)[0], atol=1e-5)
+
+
+def test_a_penalty_takes_small_activations_away() -> None:
+    gram = np.eye(2)
+    found = solve_nonnegative(gram, np.array([1.0, 0.1]), np.full(2, 0.2), 100, 1e-12)
+    np.testing.assert_allclose(found, [0.8, 0.0])
+
+
+def test_names_are_unique_and_both_sides_are_there() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+    assert "zygomaticus_major_left" in NAMES
+    assert "zygomaticus_major_right" in NAMES
+    assert "mentalis" in NAMES
+
+
+def test_a_muscle_pulls_its_own_side_and_lets_the_bony_points_rest() -> None:
+    points = neutral().points
+    field = displacement_field(ACTIVATIONS[NAMES.index("zygomaticus_major_left")], points)
+    assert field[291, 0] > 0.03  # outward is the picture's right on the subject's left
+    assert field[291, 1] < -0.05
+    assert abs(field[61, 1]) < 0.01
+    assert np.abs(field[[6, 168, 10, 127, 356]]).max() < 0.005
+
+
+def test_left_and_right_fields_are_mirror_images() -> None:
+    points = neutral().points
+    left = displacement_field(ACTIVATIONS[NAMES.index("frontalis_medialis_left")], points)
+    right = displacement_field(ACTIVATIONS[NAMES.index("frontalis_medialis_right")], points)
+    for right_point, left_point in ((55, 285), (107, 336), (105, 334)):
+        np.testing.assert_allclose(right[right_point, 1], left[left_point, 1], atol=0.01)
+        np.testing.assert_allclose(right[right_point, 0], -left[left_point, 0], atol=0.01)
+
+
+def test_the_jaw_takes_the_lower_lip_and_leaves_the_upper() -> None:
+    field = displacement_field(ACTIVATIONS[NAMES.index(JAW.name)], neutral().points)
+    assert field[14, 1] > 0.4
+    assert field[13, 1] < 0.03
+    assert 0.1 < field[61, 1] < 0.3
+
+
+@pytest.mark.parametrize("index", range(len(ACTIVATIONS)), ids=NAMES)
+def test_each_muscle_alone_is_found_as_its_action_unit(index: int) -> None:
+    points = neutral().points
+    model = build_inverse(points)
+    field = 0.8 * displacement_field(ACTIVATIONS[index], points)
+    shapes = np.zeros(len(BLENDSHAPES))
+    for stem, response in ACTIVATIONS[index].muscle.blendshapes.items():
+        for suffix, side in (("", "both"), ("Left", "left"), ("Right", "right")):
+            if f"{stem}{suffix}" in BLENDSHAPES and (ACTIVATIONS[index].side in ("both", side) or not suffix):
+                shapes[BLENDSHAPES.index(f"{stem}{suffix}")] = 0.8 * response
+    found = invert(model, field, shapes)
+    by_unit: dict[tuple[int, str], float] = {}
+    for value, activation in zip(found, ACTIVATIONS, strict=True):
+        key = (activation.muscle.action_unit, activation.side)
+        by_unit[key] = by_unit.get(key, 0.0) + float(value)
+    best = max(by_unit, key=lambda key: by_unit[key])
+    assert best == (ACTIVATIONS[index].muscle.action_unit, ACTIVATIONS[index].side)
+    assert by_unit[best] > 0.3
+
+
+def test_nothing_moved_is_nothing_active() -> None:
+    model = build_inverse(neutral().points)
+    assert invert(model, np.zeros((478, 2)), np.zeros(len(BLENDSHAPES))).max() == 0.0
+
+
+def test_a_misplaced_head_is_not_an_expression() -> None:
+    points = neutral().points
+    model = build_inverse(points)
+    shift = np.tile([0.01, -0.015], (478, 1))
+    roll = 0.01 * np.stack([-points[:, 1], points[:, 0]], axis=1)
+    for misplaced in (shift, roll, shift + roll):
+        assert invert(model, misplaced, np.zeros(len(BLENDSHAPES))).max() < 0.12
+
+
+def test_data_is_whole() -> None:
+    for muscle in (*MUSCLES, JAW):
+        assert muscle.latin
+        assert set(muscle.blendshapes) <= set(BLENDSHAPE_NOISE)
+        for stroke in muscle.strokes:
+            assert all(0 <= anchor < 468 for anchor in stroke.anchor)
+            assert min(stroke.reach) > 0.0
+            assert abs(stroke.outward) <= 0.15
