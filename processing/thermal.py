@@ -9,118 +9,34 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec
+from acquisition.stream import Block, StreamSpec
 from processing.thermal_checks import PixelCheck, PixelFaults, Shutter, ShutterWatch, WarmUpWatch
 from processing.thermal_features import Baseline, RegionReader, SlopeWindow
-from processing.thermal_regions import MUSCLES, REFERENCE, REGIONS
+from processing.thermal_model import (
+    COMMON,
+    FEATURES,
+    MuscleWarming,
+    Reason,
+    ThermalEvent,
+    ThermalSettings,
+    muscle_warming,
+    skin_spec,
+)
+from processing.thermal_regions import REFERENCE, REGIONS
 from processing.thermal_tracking import FaceTracker, FindFace, Registration
 
-_FEATURES = (
-    ("celsius", "celsius"),
-    ("delta_celsius", "celsius"),
-    ("slope_celsius_per_s", "celsius/second"),
-    ("minus_forehead_celsius", "celsius"),
-    ("valid", "normalized"),
-)
-_EXTRA_FEATURES = (
-    ("p10_celsius", "celsius"),
-    ("p90_celsius", "celsius"),
-    ("delta_se_celsius", "celsius"),
-    ("slope_se_celsius_per_s", "celsius/second"),
-)
-_COMMON = (
-    ("registration_residual_px", "pixels"),
-    ("registration_correlation", "normalized"),
-    ("ffc", "none"),
-)
-_EXTRA_COMMON = (
-    ("cheek_left_minus_right_celsius", "celsius"),
-    ("periorbital_left_minus_right_celsius", "celsius"),
-    ("arousal", "normalized"),
-    ("arousal_se", "normalized"),
-    ("camera_drift_celsius_per_s", "celsius/second"),
-    ("reason", "none"),
-)
-
-
-class Reason(IntEnum):
-    """Why values of a row are missing or to be taken with care; the column ``reason``."""
-
-    NONE = 0
-    WARMING_UP = 1
-    NO_BASELINE = 2
-    SHUTTER = 3
-    HOLD_OFF = 4
-    START_UP = 5
-    NO_FACE = 6
-    FACE_LOST = 7
-    IMPLAUSIBLE = 8
-
-
-@dataclass(frozen=True)
-class ThermalSettings:
-    """Time constants and limits of `SkinTemperature`.
-
-    Attributes:
-        start_up_frames: Frames dropped after the stream begins (a Lepton delivers a burst of stale ones).
-        baseline_s: Length of the first stable stretch when no rest is named.
-        slope_window_s: Window of the slope, 2-5 s (skin follows a muscle within 2-9 s).
-        hold_off_s: Time after a shutter event in which the sensor settles.
-        max_drift_celsius_per_s: While the whole picture drifts faster, the camera is warming up and the
-            baseline waits, at most `max_wait_s`.
-        max_wait_s: See above; the forehead cancels what drift is left.
-        min_valid: Share of a region that must be real skin pixels.
-        forget_s: After a pause as long as this everything starts anew.
-        arousal_celsius: Cooling of the nose tip relative to the forehead that counts as arousal 1.
-        arousal_lag_s: Lag of the skin behind its blood supply, made up for with the slope.
-        ffc_residual_celsius: Standard deviation of what an FFC shifts one region against another.
-    """
-
-    start_up_frames: int = 5
-    baseline_s: float = 3.0
-    slope_window_s: float = 3.0
-    hold_off_s: float = 1.0
-    max_drift_celsius_per_s: float = 0.06
-    max_wait_s: float = 20.0
-    min_valid: float = 0.5
-    forget_s: float = 60.0
-    arousal_celsius: float = 0.5
-    arousal_lag_s: float = 4.0
-    ffc_residual_celsius: float = 0.02
-
-
-@dataclass(frozen=True)
-class ThermalEvent:
-    """Something that happened to the thermal signal: ``time_s`` of the stamp, ``kind`` and words."""
-
-    time_s: float
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True)
-class MuscleWarming:
-    """Warming of the skin over a muscle, relative to the forehead (Jarlier et al. 2011).
-
-    Attributes:
-        region, muscle, side: Where; side is the subject's own.
-        speed_celsius_per_s: dT/dt over the slope window: speed of contraction.
-        intensity_celsius: Change from the baseline: intensity of contraction.
-        speed_se, intensity_se: Standard errors; those of registration included.
-    """
-
-    region: str
-    muscle: str
-    side: str
-    speed_celsius_per_s: float
-    speed_se: float
-    intensity_celsius: float
-    intensity_se: float
+__all__ = [
+    "MuscleWarming",
+    "Reason",
+    "SkinTemperature",
+    "ThermalEvent",
+    "ThermalSettings",
+    "muscle_warming",
+]
 
 
 @dataclass
@@ -171,38 +87,7 @@ class SkinTemperature:
         Raises:
             InvalidSignal: Not a thermal stream in degrees Celsius.
         """
-        if input_spec.kind is not Kind.THERMAL or input_spec.frame is None:
-            raise InvalidSignal(
-                f"{input_spec.name} is a {input_spec.kind} stream: connect one of kind Thermal to read skin "
-                "temperature."
-            )
-        radiometric = input_spec.metadata.get("radiometric", "true").lower()
-        if radiometric in {"false", "no", "0"} or input_spec.dtype is not SampleType.INT16:
-            raise InvalidSignal(
-                f"{input_spec.name} carries no temperatures: publish it from a radiometric camera as int16 "
-                "centi-degrees Celsius, or calibrate it first."
-            )
-        channels = [
-            Channel(f"{region}_{name}", unit, "SkinTemperature")
-            for region in REGIONS
-            for name, unit in _FEATURES
-        ]
-        channels += [Channel(name, unit, "Quality") for name, unit in _COMMON]
-        channels += [
-            Channel(f"{region}_{name}", unit, "SkinTemperature")
-            for region in REGIONS
-            for name, unit in _EXTRA_FEATURES
-        ]
-        channels += [Channel(name, unit, "SkinTemperature") for name, unit in _EXTRA_COMMON]
-        return StreamSpec(
-            name=f"{input_spec.name} skin temperature",
-            kind=Kind.SKIN_TEMPERATURE,
-            channels=tuple(channels),
-            rate_hz=input_spec.rate_hz,
-            dtype=SampleType.FLOAT32,
-            source_id=f"{input_spec.source_id}-skin-temperature",
-            metadata={"source": input_spec.source_id, "delta_reference": "forehead"},
-        )
+        return skin_spec(input_spec)
 
     def reset(self) -> None:
         """Forget face, baseline and camera state, as for a new stream."""
@@ -446,10 +331,10 @@ class SkinTemperature:
         good = np.isfinite(trusted)
         minus = trusted - trusted[REFERENCE]
         features = (trusted, delta, np.where(good, slopes.slope, np.nan), minus, reader.valid)
-        first = len(REGIONS) * len(_FEATURES)
+        first = len(REGIONS) * len(FEATURES)
         row.values[:first] = np.column_stack(features).ravel()
         extras = (reader.p10, reader.p90, delta_se, slopes.slope_se)
-        start = first + len(_COMMON)
+        start = first + len(COMMON)
         table = np.where(good[:, None], np.column_stack(extras), np.nan)
         table[:, 2] = np.where(np.isfinite(delta), table[:, 2], np.nan)
         row.values[start : start + table.size] = table.ravel()
@@ -506,26 +391,6 @@ class SkinTemperature:
         if text != (self._last_faults or str(PixelFaults((), (), (), 0.0))):
             self._events.append(ThermalEvent(time_s, "pixels", text))
         self._last_faults = text
-
-
-def muscle_warming(skin: Block, row: int = -1) -> tuple[MuscleWarming, ...]:
-    """Warming over each muscle in one row of a `SkinTemperature` block; NaN where it cannot be told."""
-
-    def value(label: str) -> float:
-        return float(skin.array[row, skin.spec.index(label)])
-
-    return tuple(
-        MuscleWarming(
-            region,
-            muscle,
-            side,
-            value(f"{region}_slope_celsius_per_s"),
-            value(f"{region}_slope_se_celsius_per_s"),
-            value(f"{region}_delta_celsius"),
-            value(f"{region}_delta_se_celsius"),
-        )
-        for region, (muscle, side) in MUSCLES.items()
-    )
 
 
 def _column_means(rows: Sequence[NDArray[np.float64]] | deque[NDArray[np.float64]]) -> NDArray[np.float64]:
