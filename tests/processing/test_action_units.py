@@ -65,9 +65,8 @@ def estimator() -> ActionUnitEstimator:
 
 
 def test_layout_of_a_row() -> None:
-    assert LABELS[:9] == [
-        "face", "confidence", "pitch_deg", "yaw_deg", "roll_deg", "iod_px", "head_speed", "blink_left", "blink_right",
-    ]  # fmt: skip
+    head = "face confidence pitch_deg yaw_deg roll_deg iod_px head_speed blink_left blink_right"
+    assert LABELS[:9] == head.split()
     assert len(set(LABELS)) == len(LABELS)
     assert {f"AU{au}" for au in ACTION_UNITS} <= set(LABELS)
     assert {f"AU{au}_se" for au in ACTION_UNITS} <= set(LABELS)
