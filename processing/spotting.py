@@ -20,7 +20,7 @@ from processing.findings import Movement, Side
 from processing.motion_regions import base_name, side_of
 from processing.spotting_anatomy import MEMBERS, MIX_X, MIX_Y, REGIONS, WATCHED, units_moving
 from processing.spotting_types import Excursion, SpotterSettings, joined, overlap_share, strongest
-from processing.spotting_vetoes import Context, Judgement, judge
+from processing.spotting_vetoes import Context, Judgement, Surroundings, judge
 
 _PRIOR_SIGMA_PX = 0.12
 
@@ -104,18 +104,23 @@ class _Bank:
         longest = self._settings.longest_s
         return [each for each in every if self.shortest_s <= each.duration_s <= longest]
 
-    def displacement(self, excursion: Excursion) -> NDArray[np.float64]:
-        """How far everything watched [W, 2] was at the peak from the chord between before and after, px."""
+    def surroundings(self, excursion: Excursion) -> Surroundings:
+        """How everything watched moved during an excursion and before it."""
         order = (self.newest - np.arange(min(self.count, 400))) % len(self.times)
         times, history = self.times[order], self.history[order]
         middle = np.abs(times - excursion.peak_s) <= max(0.008, 0.08 * excursion.duration_s)
         before = (times <= excursion.onset_s) & (times >= excursion.onset_s - 0.12)
         after = times >= min(excursion.offset_s, times[0])
+        earlier = (times <= excursion.onset_s - 0.06) & (times >= excursion.onset_s - 0.9)
+        restless = np.zeros(len(WATCHED))
+        if earlier.any():
+            restless = np.hypot(*np.ptp(history[earlier], axis=0).T)
         if not (middle.any() and before.any()):
-            return np.zeros((len(WATCHED), 2))
+            return Surroundings(np.zeros((len(WATCHED), 2)), restless, self.sigma)
         start, end = history[before].mean(axis=0), history[after].mean(axis=0)
         share = (excursion.peak_s - excursion.onset_s) / max(excursion.duration_s, 1e-6)
-        return np.asarray(history[middle].mean(axis=0) - (1 - share) * start - share * end)
+        displacement = history[middle].mean(axis=0) - (1 - share) * start - share * end
+        return Surroundings(displacement, restless, self.sigma)
 
 
 class MicroMovementSpotter:
@@ -176,7 +181,8 @@ class MicroMovementSpotter:
     def _step(self, time_s: float, row: NDArray[np.float32], context: NDArray[np.float64]) -> list[Movement]:
         if not np.isfinite(row).all():
             return []
-        if time_s - self._last_s > 0.2:
+        # Motion begins at exactly zero: a row of zeros means that it was lost and begins anew.
+        if time_s - self._last_s > 0.2 or not row.any():
             self._restart()
         self._last_s = time_s
         self._context.append(time_s, context)
@@ -225,7 +231,7 @@ class MicroMovementSpotter:
             abs(movement.apex_s - best.peak_s) <= near for movement in (*self._announced, *self._confirmed)
         ):
             return []
-        judgement = self._judge([best], best)
+        judgement = self._judge(best)
         if judgement.vetoes or judgement.log_likelihood_ratio < self.settings.threshold:
             return []
         movement = self._describe(self._new_id(), best, judgement, time_s, provisional=True)
@@ -250,7 +256,7 @@ class MicroMovementSpotter:
         self._decided.append(best)
         if any(overlap_share(movement, best) > 0.5 for movement in self._confirmed):
             return None
-        judgement = self._judge(group, best)
+        judgement = self._judge(best)
         if judgement.vetoes or judgement.log_likelihood_ratio < self.settings.threshold:
             return None
         earlier = [m for m in self._announced if abs(m.apex_s - best.peak_s) <= self.settings.together_s]
@@ -261,10 +267,8 @@ class MicroMovementSpotter:
         self._confirmed.append(movement)
         return movement
 
-    def _judge(self, group: list[Excursion], best: Excursion) -> Judgement:
-        return judge(
-            group, best, self._recent, self._fast.displacement(best), self._fast.sigma, self._context
-        )
+    def _judge(self, best: Excursion) -> Judgement:
+        return judge(best, self._recent, self._fast.surroundings(best), self._context)
 
     def _describe(
         self, number: int, best: Excursion, judgement: Judgement, time_s: float, provisional: bool
