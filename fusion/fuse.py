@@ -111,13 +111,14 @@ class Fusion:
         self._valence = ValenceFilter(action_units=spec, weights=self.calibration)
         self._face = spec.labels.index("face") if spec is not None and "face" in spec.labels else -1
         self._neutral = NeutralFace(spec, self.calibration.neutral) if spec is not None else None
-        speech = Speech()
-        self._macro = MacroExpressions(spec, self.settings.macro, speech) if spec is not None else None
+        self._speech = Speech(spec)
+        self._macro = MacroExpressions(spec, self.settings.macro, self._speech) if spec is not None else None
         self._blinks = Blinks(spec) if spec is not None else None
         self._emg = Timeline()
         self._thermal = Timeline()
         self._evidence = EmgEvidence(self._emg)
-        self._micro = MicroExpressions(self._macro, self._blinks, self._evidence, speech, self.settings.micro)
+        micro = self.settings.micro
+        self._micro = MicroExpressions(self._macro, self._blinks, self._evidence, self._speech, micro)
         self._emg_spec: StreamSpec | None = None
         self._thermal_spec: StreamSpec | None = None
         self._pictures: list[tuple[float, np.ndarray]] = []
@@ -234,6 +235,7 @@ class Fusion:
         felt_s = time_s - settings.emg_lag_s
         felt = self._emg.newest(felt_s, settings.emg_max_age_s)
         estimate = self._valence.update(time_s, seen, felt, self._warmth(time_s))
+        self._speech.see(time_s, seen)
         events += self._macro.step(time_s, seen)
         blink = self._blinks.step(time_s, seen)
         if blink is not None:

@@ -24,6 +24,9 @@ MACRO_MINIMUM_S = 0.5
 EXPRESSIVE_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 22, 23, 24, 28)
 """AUs that can be an expression by themselves."""
 
+LOOSE_UNITS = frozenset({5, 7, 10, 14, 17, 20, 22, 23, 24})
+"""AUs that need a stronger reading to begin an expression."""
+
 MOUTH_UNITS = (16, 25, 26, 27)
 """AUs that speech moves all the time: they join an expression, but do not make one."""
 
@@ -34,18 +37,20 @@ class MacroSettings:
 
     Attributes:
         on, off: Activity begins above `on` and ends below `off`.
+        loose_on: `on` for AUs that turns of the head and slack lips also seem to move (`LOOSE_UNITS`).
         edge: Onset and offset are dated to where the intensity leaves or comes below this.
         gap_s: A dip shorter than this does not end an activity.
-        beyond_speech: Activity of the mouth weaker than this is the speech's when the person speaks.
+        beyond_speech: Activity of the mouth with a mean below this is the speech's when the person speaks.
         together: AUs whose activities have an intersection over union of at least this are one expression.
     """
 
     on: float = 0.12
+    loose_on: float = 0.2
     off: float = 0.06
     edge: float = 0.03
     gap_s: float = 0.15
     together: float = 0.35
-    beyond_speech: float = 0.5
+    beyond_speech: float = 0.3
 
 
 @dataclass
@@ -145,6 +150,7 @@ class MacroExpressions:
     def step(self, time_s: float, row: Sequence[float] | None) -> list[FaceEvent]:
         """Take the row at `time_s` (None without a face) and return the expressions that are over."""
         on, off, edge, gap_s = self.settings.on, self.settings.off, self.settings.edge, self.settings.gap_s
+        loose_on = self.settings.loose_on
         dt = min(time_s - self._time_s, 0.2) if time_s > self._time_s else 0.0
         self._time_s = time_s
         ended = False
@@ -154,7 +160,7 @@ class MacroExpressions:
             if activity is None:
                 if not value > edge:  # also NaN
                     level.quiet_s = time_s
-                elif value > on:
+                elif value > (loose_on if columns.unit in LOOSE_UNITS else on):
                     start = level.quiet_s if time_s - level.quiet_s < 1.0 else time_s
                     self._number += 1
                     activity = Activity(self._number, columns.unit, start, time_s, time_s, value)
@@ -233,9 +239,9 @@ class MacroExpressions:
     def _is_speech(self, seed: Activity, members: list[Activity]) -> bool:
         """Weak activity of the mouth alone, most of the time of which the person spoke."""
         return (
-            seed.peak < self.settings.beyond_speech
-            and seed.unit in LOWER_FACE_UNITS
-            and all(each.unit in LOWER_FACE_UNITS or each.peak < seed.peak for each in members)
+            seed.area < self.settings.beyond_speech * seed.duration_s
+            and seed.unit in _SPOKEN_UNITS
+            and all(each.unit in _SPOKEN_UNITS or each.peak < seed.peak for each in members)
             and self._speech.share(seed.onset_s, seed.offset_s) > 0.4
         )
 
@@ -288,11 +294,15 @@ def salient(peaks: Mapping[int, float], share: float = 0.3) -> dict[int, float]:
     """The AUs that count: within a share of the strongest, without echoes.
 
     A broad smile stretches lower lid, upper lip, dimple and chin along, and a mouth that drops open in
-    surprise pulls at its corners: such AUs count only when they are stronger than what pulls them.
+    surprise pulls at its corners; a frown or a squint lifts the cheek. Such AUs count only when they are
+    stronger than what pulls them.
     """
     strongest = max((peak for unit, peak in peaks.items() if unit in EXPRESSIVE_UNITS), default=0.0)
     kept = {unit: peak for unit, peak in peaks.items() if peak >= share * strongest}
     smile, mouth = kept.get(12, 0.0), max((kept.get(unit, 0.0) for unit in (25, 26, 27)), default=0.0)
+    frown = max(kept.get(unit, 0.0) for unit in (4, 7, 9, 15))
+    if not smile and kept.get(6, 0.0) < 1.3 * frown:
+        kept.pop(6, None)
     if smile:
         kept = {unit: peak for unit, peak in kept.items() if unit not in _SMILE_ECHOES or peak > 1.3 * smile}
     startled = max(kept.get(2, 0.0), kept.get(5, 0.0))
@@ -306,6 +316,7 @@ def _classes(unit: int) -> frozenset[str]:
     return frozenset(CATEGORY_OF[name] for name in emotions_of(unit))
 
 
+_SPOKEN_UNITS = LOWER_FACE_UNITS | {6}
 _SMILE_ECHOES = frozenset({7, 10, 14, 16, 17, 20, 22, 23, 24})
 _MOUTH_ECHOES = frozenset({10, 12, 14, 16, 20, 22, 23, 24})
 

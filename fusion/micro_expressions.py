@@ -74,7 +74,7 @@ class MicroSettings:
     """
 
     me_threshold: float = 0.0
-    prior_log_odds: float = -1.0
+    prior_log_odds: float = 0.0
     veto_log_odds: float = 6.0
     second_share: float = 0.3
     together_s: float = 0.06

@@ -6,8 +6,11 @@ the paper asks for habitual behaviour to be set aside, and speech is the commone
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Sequence
 
+from acquisition.stream import StreamSpec
 from processing.findings import Movement
 
 MOUTH_REGIONS = frozenset({"upper_lip", "lip_corner", "lower_lip", "chin", "nose_wing", "cheek"})
@@ -20,23 +23,59 @@ _CHAIN_S = 0.7
 _LEAST_SYLLABLES = 3
 _KEEP_S = 30.0
 _SAME_S = 0.08
+_OPENING_UNITS = (25, 26)
+_OPENS_BY = 0.12
+_LONGEST_S = 0.6
 
 
 class Speech:
-    """Mouth movements of the last half minute and the stretches of speech they make."""
+    """Mouth movements of the last half minute and the stretches of speech they make.
 
-    def __init__(self) -> None:
+    They are taken from the opening of the mouth (AU25, AU26) and from movements that the spotter reports.
+
+    Args:
+        spec: The ActionUnits stream, None without one.
+    """
+
+    def __init__(self, spec: StreamSpec | None = None) -> None:
+        labels = spec.labels if spec is not None else ()
+        self._columns = tuple(labels.index(f"AU{unit}") for unit in _OPENING_UNITS if f"AU{unit}" in labels)
         self.reset()
 
     def reset(self) -> None:
         """Forget the past."""
         self._syllables: deque[tuple[float, float]] = deque()
+        self._low, self._low_s = math.inf, math.nan
+        self._high = -math.inf
+
+    def see(self, time_s: float, row: Sequence[float] | None) -> None:
+        """Take a row of action units: the mouth that opens and closes again speaks a syllable."""
+        if row is None:
+            self._low, self._high = math.inf, -math.inf
+            return
+        opening = 0.0
+        for column in self._columns:
+            if row[column] > 0.0:
+                opening += row[column]
+        if self._high == -math.inf:  # closed, or closing
+            if opening <= self._low:
+                self._low, self._low_s = opening, time_s
+            elif opening > self._low + _OPENS_BY:
+                self._high = opening
+        elif opening > self._high:
+            self._high = opening
+        elif opening < self._high - 0.5 * (self._high - self._low):
+            if time_s - self._low_s <= _LONGEST_S:
+                self._append(self._low_s, time_s)
+            self._low, self._low_s, self._high = opening, time_s, -math.inf
 
     def add(self, movement: Movement) -> None:
         """Take a confirmed movement; those that are not of the mouth do not count."""
         if movement.provisional or movement.region not in MOUTH_REGIONS:
             return
-        onset, offset = movement.onset_s, movement.offset_s
+        self._append(movement.onset_s, movement.offset_s)
+
+    def _append(self, onset: float, offset: float) -> None:
         if any(abs(start - onset) < _SAME_S for start, _ in self._syllables):
             return  # another region of the same syllable
         self._syllables.append((onset, offset))

@@ -23,11 +23,11 @@ from acquisition.stream import Channel, Kind, SampleType, StreamSpec
 VALENCE_COLUMNS = ("valence", "standard_error", "share_camera", "share_emg", "arousal", "quality")
 
 NEGATIVE_WEIGHTS: Mapping[int, float] = MappingProxyType(
-    {4: 1.0, 9: 1.0, 10: 0.8, 15: 0.7, 20: 0.6, 17: 0.4, 24: 0.4, 23: 0.4, 16: 0.3, 22: 0.3, 7: 0.2}
+    {4: 1.5, 9: 1.3, 10: 1.0, 15: 0.7, 20: 0.6, 17: 0.4, 24: 0.4, 23: 0.4, 16: 0.3, 22: 0.3, 7: 0.2}
 )
-"""How much one AU at full intensity says "negative". AU4 leads (rule 3, section 4.1), AUs that table 3 gives
-to negative emotions only follow, and those that speech also moves (16, 17, 22-24) or a hearty smile (7) come
-last."""
+"""How much one AU at full intensity says "negative", 1 being all. AU4 leads (rule 3, section 4.1); being a
+movement of a few millimetres, it is read too low rather than too high. AUs that table 3 gives to negative
+emotions only follow, and those that speech also moves (16, 17, 22-24) or a hearty smile (7) come last."""
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,8 @@ class _CameraModel:
             return None
         quality = min(quality, 1.0)
         smile = _intensity(row, self._smile)
-        cheek = _intensity(row, self._cheek)
+        # A cheek raised without the lip corner is a squint (Ekman, Davidson & Friesen 1990 need both).
+        cheek = min(_intensity(row, self._cheek), 2.0 * smile)
         suck = _intensity(row, self._suck)
         positive = 1.0 - (1.0 - smile) ** 1.5 * (1.0 - 0.4 * cheek) * (1.0 - 0.3 * suck)
         untouched = 1.0
@@ -312,7 +313,7 @@ class _CameraModel:
             amount = _intensity(row, column)
             if smiling_too:
                 amount = max(0.0, amount - smile)
-            untouched *= 1.0 - weight * amount
+            untouched *= 1.0 - min(1.0, weight * amount)
         negative = 1.0 - untouched
         value = _mix(positive, negative) - negative
         error = 0.0
