@@ -184,9 +184,16 @@ class FaceMesh:
             output_face_blendshapes=True,
             output_facial_transformation_matrixes=True,
         )
+
+        class QuietLandmarker(face_landmarker.FaceLandmarker):  # type: ignore[misc]
+            def __del__(self) -> None:
+                # At interpreter exit MediaPipe's own parts are gone already, and it would print that.
+                with suppress(Exception):
+                    self.close()
+
         with _without_chatter():
             try:
-                self._landmarker = face_landmarker.FaceLandmarker.create_from_options(options)
+                self._landmarker = QuietLandmarker.create_from_options(options)
             except OSError as error:
                 raise system_library_error(error) from error
         self._closer = weakref.finalize(self, _close_landmarker, self._landmarker)

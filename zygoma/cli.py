@@ -25,6 +25,7 @@ from zygoma.options import (
     console,
     errors,
     parse_channels,
+    parse_options,
     parse_rest,
     print_json,
 )
@@ -166,6 +167,10 @@ def publish(
     start: Annotated[float | None, typer.Option(help="LSL time at which the simulation starts.")] = None,
     duration: Annotated[float, typer.Option(help="Length of the simulation, s; 0 is endless.", min=0)] = 0.0,
     loop: Annotated[bool, typer.Option("--loop", help="Play the file again and again.")] = False,
+    tlinear: Annotated[
+        bool,
+        typer.Option("--tlinear", help="The thermal camera is known to give temperatures (Boson TLinear)."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
     lan: Lan = False,
 ) -> None:
@@ -185,12 +190,13 @@ def publish(
         file=file,
         rate_hz=rate,
         channels=parse_channels(channel),
-        board_options=dict(pair.split("=", 1) for pair in board_option or []),
+        board_options=parse_options(board_option),
         scenario=scenario.value,
         seed=seed,
         start_s=start,
         duration_s=duration,
         loop=loop,
+        tlinear=tlinear,
     )
     publish_until_stopped(build_source(request), name=name, quiet=quiet, lan=lan)
 

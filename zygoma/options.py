@@ -70,6 +70,18 @@ def parse_channels(pairs: list[str] | None) -> dict[str, str]:
     return mapping
 
 
+def parse_options(pairs: list[str] | None) -> dict[str, str]:
+    """``["serial_port=/dev/ttyUSB0"]`` as a mapping.
+
+    Raises:
+        typer.BadParameter: A pair without ``=``.
+    """
+    for pair in pairs or []:
+        if "=" not in pair:
+            raise typer.BadParameter(f"--board-option {pair!r} must look like serial_port=/dev/ttyUSB0")
+    return dict(pair.split("=", 1) for pair in pairs or [])
+
+
 def print_json(value: object) -> None:
     """One JSON object on one line, flushed, so that a program may read it as it comes."""
     print(json.dumps(value), flush=True)

@@ -39,6 +39,8 @@ def publish(
         spec = source.spec if name is None else replace(source.spec, name=name)
         with LslOutlet(spec) as outlet:
             on_notice(f"{spec.kind} stream '{spec.name}' is on LSL ({spec.source_id})")
+            for note in getattr(source, "notes", ()):
+                on_notice(note)
             while not until():
                 try:
                     block = source.read(READ_TIMEOUT_S)

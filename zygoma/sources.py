@@ -12,7 +12,7 @@ from pathlib import Path
 from acquisition import network
 from acquisition.clock import lsl_clock
 from acquisition.stream import DeviceNotFound, InvalidSignal, Kind, Source
-from zygoma.options import console
+from zygoma.options import console, errors
 from zygoma.publish import publish
 
 DEMO_SCENARIO_S = 60.0
@@ -34,6 +34,7 @@ class SourceRequest:
     start_s: float | None = None
     duration_s: float = 0.0
     loop: bool = False
+    tlinear: bool = False
 
 
 def build_source(request: SourceRequest) -> Source:
@@ -100,7 +101,13 @@ def _hardware(request: SourceRequest) -> Source:
         )
     from hardware.thermal_camera import ThermalCamera
 
-    return ThermalCamera(request.device, clock=lsl_clock)
+    return ThermalCamera(
+        request.device,
+        clock=lsl_clock,
+        sleep=time.sleep,
+        tlinear=request.tlinear,
+        on_notice=lambda sentence: errors.print(sentence, highlight=False),
+    )
 
 
 def file_source(
@@ -151,5 +158,9 @@ def publish_until_stopped(source: Source, *, name: str | None, quiet: bool, lan:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     network.configure(lan=lan)
-    notices = (lambda sentence: None) if quiet else console.print
+    notices = (lambda sentence: None) if quiet else _say
     publish(source, until=stop.is_set, on_notice=notices, name=name)
+
+
+def _say(sentence: str) -> None:
+    console.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -25,6 +25,7 @@ from acquisition.inlet import LslInlet
 from acquisition.stream import DeviceNotFound, Kind
 from zygoma.demo import DeviceProcesses, simulated_devices
 from zygoma.options import errors
+from zygoma.warmup import warm_up_simulation
 
 SETTLE_S = 4.0
 """Left out at the start: the scenario has not begun, caches are cold."""
@@ -43,6 +44,7 @@ def run(*, fps: float = 30.0, seconds: float = 30.0) -> dict[str, object]:
         ``camera_to_valence_ms`` and ``emg_to_activity_ms`` with p50, p95, p99; frames; skipped; machine.
     """
     network.configure(lan=False)
+    warm_up_simulation()
     with _engine_process():
         # Only once the engine is warm do the devices start, so that no frame waits for the compiler.
         events = _find(Kind.FACE_EVENTS)
