@@ -288,9 +288,8 @@ def _read_edf(path: Path, channels: Mapping[str, str], rate_hz: float | None) ->
             f"{path.name}: the EMG channels have rates {sorted(rates)}: choose those of one rate."
         )
     factors = [microvolts_per(s.physical_dimension, path, s.label) for s in picked]
-    samples = np.column_stack(
-        [np.asarray(s.data, dtype=np.float64) * f for s, f in zip(picked, factors, strict=True)]
-    )
+    columns = [np.asarray(signal.data, dtype=np.float64) for signal in picked]
+    samples = np.column_stack(columns) * np.array(factors)
     whole = _promised_edf_samples(path, picked[0], edf)
     if whole > len(samples):
         notes.append(f"Cut off: {len(samples)} of {whole} samples are there.")

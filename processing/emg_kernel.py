@@ -114,6 +114,8 @@ def _seed_baseline(m: Floats, s: int) -> None:
     m[s + P0] = max(_median(m, s + _RING, filled) / (1.0 - min(m[s + VAR_B], 1.0) / 3.0), _TINY)
     m[s + MU_F] = _median(m, s + _RING + RING_BLOCKS, filled)
     m[s + MU_S] = _median(m, s + _RING + 2 * RING_BLOCKS, filled)
+    m[s + VAR_F] = m[FAST_VAR_NU] * m[s + VAR_B]
+    m[s + VAR_S] = m[SLOW_VAR_NU] * m[s + VAR_B]
     m[s + SEEN] = filled * m[SLOTS_PER_BLOCK] / m[SLOTS_PER_TICK]
     m[s + S_ON] = 0.0
     m[s + S_LOW] = 0.0
@@ -317,8 +319,6 @@ def _block(
     if m[s + PHASE] == _SEEDING:
         if full:
             _seed_baseline(m, s)
-            m[s + VAR_F] = m[FAST_VAR_NU] * m[s + VAR_B]
-            m[s + VAR_S] = m[SLOW_VAR_NU] * m[s + VAR_B]
             m[s + PHASE] = _RUNNING
     elif m[s + BLOCK_REST] > 0.0:
         m[s + P0] += (block - m[s + P0]) * min(m[s + BLOCK_TICKS] / m[s + SEEN], 1.0)
@@ -394,6 +394,7 @@ def _end_scan(m: Floats, rows: int, stride: int, channels: int) -> None:
                 s = rows + c * stride
                 m[s + WARM] = max(m[s + WARM], m[REWARM])
                 m[s + ON] = 0.0
+                m[s + S_ON] = 0.0
         m[LIKELY] = bank
     elif harmonic == 0:
         m[LIKELY] = 0.0

@@ -1,0 +1,73 @@
+"""The filters do what they are named for, and the compiled chain is scipy's arithmetic at every rate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec
+from processing.emg import EmgSettings, MuscleActivity
+from processing.emg_filters import band_sos, design, notch_sos
+
+RATES_HZ = (200.0, 250.33, 500.0, 1000.0, 2000.0, 4000.0)
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_band_passes_facial_emg_and_stops_the_rest(rate_hz: float) -> None:
+    filters = design(rate_hz)
+    sos = band_sos(rate_hz, 20.0, filters.low_pass_hz)
+    _, gain = signal.sosfreqz(sos, [2.0, 20.0, 60.0], fs=rate_hz)
+    assert abs(gain[0]) < 2e-4
+    assert abs(gain[1]) == pytest.approx(np.sqrt(0.5), rel=0.02)
+    assert abs(gain[2]) > 0.8
+    assert filters.low_pass_hz == min(450.0, 0.45 * rate_hz)
+    assert 0 <= filters.delay_s < 0.01
+
+
+@pytest.mark.parametrize("mains_hz", [50.0, 60.0])
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_notches_take_every_harmonic_in_the_band_four_hertz_wide(rate_hz: float, mains_hz: float) -> None:
+    top_hz = min(450.0, 0.45 * rate_hz)
+    sos = notch_sos(rate_hz, mains_hz, 4.0, 20.0, top_hz)
+    harmonics = np.arange(mains_hz, top_hz + 1e-9, mains_hz)
+    assert len(sos) == len(harmonics)
+    _, gain = signal.sosfreqz(sos, harmonics, fs=rate_hz)
+    assert np.abs(gain).max() < 1e-6
+    _, gain = signal.sosfreqz(sos[:1], [mains_hz - 2.0, mains_hz + 2.0], fs=rate_hz)
+    assert np.abs(gain) == pytest.approx(np.sqrt(0.5), abs=0.03)
+
+
+@pytest.mark.parametrize("mains_hz", [0.0, 60.0])
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_envelopes_equal_a_scipy_chain(rate_hz: float, mains_hz: float) -> None:
+    rng = np.random.default_rng(int(rate_hz))
+    n = round(4 * rate_hz)
+    x = 30_000.0 + rng.normal(0, 5, n) * (1 + 4 * (np.arange(n) > n // 2))
+    spec = StreamSpec(
+        "e", Kind.EMG, (Channel("COR_R", "microvolts", "EMG"),), rate_hz, SampleType.FLOAT64, "e"
+    )
+    stamps = np.arange(n) / rate_hz
+    out = MuscleActivity(EmgSettings(mains_hz=mains_hz)).process(Block(spec, stamps, x[:, None], 0))
+
+    top_hz = min(450.0, 0.45 * rate_hz)
+    sos = band_sos(rate_hz, 20.0, top_hz)
+    y, _ = signal.sosfilt(sos, x, zi=signal.sosfilt_zi(sos) * x[0])
+    if mains_hz:
+        y = signal.sosfilt(notch_sos(rate_hz, mains_hz, 4.0, 20.0, top_hz), y)
+    warm = 2 * round(0.15 * rate_hz)
+    level = np.abs(y[warm // 2 - 1 : warm]).mean()
+    at = np.searchsorted(stamps, out.timestamps)
+    late = at >= warm
+    assert np.array_equal(stamps[at], out.timestamps), "a row carries the stamp of an input sample"
+    for column, edge_hz in (("COR_R_envelope_uv", 16.0), ("COR_R_slow_uv", 1.0 / 1.1107)):
+        low = signal.butter(2, edge_hz, fs=rate_hz, output="sos")
+        expected, _ = signal.sosfilt(low, np.abs(y[warm:]), zi=signal.sosfilt_zi(low) * level)
+        np.testing.assert_allclose(out.column(column)[late], expected[at[late] - warm], rtol=2e-3)
+
+
+def test_impossible_designs_are_refused() -> None:
+    with pytest.raises(InvalidSignal, match="cannot be used"):
+        design(100.0)
+    with pytest.raises(ValueError, match="high_pass_hz"):
+        design(1000.0, high_pass_hz=40.0)
