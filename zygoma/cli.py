@@ -27,6 +27,7 @@ from zygoma.options import (
     parse_channels,
     parse_options,
     parse_rest,
+    parse_size,
     print_json,
 )
 
@@ -156,6 +157,9 @@ def publish(
     file: Annotated[Path | None, typer.Option(help="A recording plays the device.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the stream.")] = None,
     rate: Annotated[float | None, typer.Option(help="Frames or samples per second.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT of a webcam or the simulated camera.")
+    ] = None,
     channel: ChannelMap = None,
     board_option: Annotated[
         list[str] | None, typer.Option(help="BrainFlow parameter, e.g. serial_port=/dev/ttyUSB0; repeat it.")
@@ -197,6 +201,7 @@ def publish(
         duration_s=duration,
         loop=loop,
         tlinear=tlinear,
+        size_px=parse_size(size),
     )
     publish_until_stopped(build_source(request), name=name, quiet=quiet, lan=lan)
 

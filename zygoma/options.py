@@ -70,6 +70,20 @@ def parse_channels(pairs: list[str] | None) -> dict[str, str]:
     return mapping
 
 
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """``"640x480"`` as (640, 480).
+
+    Raises:
+        typer.BadParameter: Not two whole numbers of at least 16 pixels.
+    """
+    if text is None:
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 16):
+        raise typer.BadParameter(f"--size {text!r} must look like 640x480")
+    return int(width), int(height)
+
+
 def parse_options(pairs: list[str] | None) -> dict[str, str]:
     """``["serial_port=/dev/ttyUSB0"]`` as a mapping.
 

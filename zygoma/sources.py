@@ -35,6 +35,7 @@ class SourceRequest:
     duration_s: float = 0.0
     loop: bool = False
     tlinear: bool = False
+    size_px: tuple[int, int] | None = None
 
 
 def build_source(request: SourceRequest) -> Source:
@@ -78,6 +79,7 @@ def _simulated(request: SourceRequest) -> Source:
         rate_hz=request.rate_hz,
         seed=request.seed,
         loop=request.duration_s == 0.0 or request.loop,
+        size_px=request.size_px,
     )
 
 
@@ -86,8 +88,13 @@ def _hardware(request: SourceRequest) -> Source:
         from hardware.webcam import Webcam
 
         device = request.device or "0"
+        width, height = request.size_px or (1280, 720)
         return Webcam(
-            int(device) if device.isdigit() else device, clock=lsl_clock, rate_hz=request.rate_hz or 30.0
+            int(device) if device.isdigit() else device,
+            clock=lsl_clock,
+            width=width,
+            height=height,
+            rate_hz=request.rate_hz or 30.0,
         )
     if request.kind == "emg":
         from hardware.brainflow_board import BrainFlowBoard

@@ -95,6 +95,7 @@ def simulated_source(
     seed: int = 0,
     loop: bool = True,
     encode: bool = True,
+    size_px: tuple[int, int] | None = None,
 ) -> Source:
     """One device of the simulated person by its name.
 
@@ -107,14 +108,16 @@ def simulated_source(
         seed: Of the device's noise.
         loop: Go on with fresh scenarios of the same kind; else the source ends.
         encode: Camera only: JPEG bytes, else BGR arrays.
+        size_px: Camera only: width and height; None is VGA.
 
     Raises:
         DeviceNotFound: There is no such simulated device.
     """
     if kind == "camera":
+        width, height = size_px or (640, 480)
         return SimulatedCamera(
             scenario, clock=clock, sleep=sleep, start_s=start_s, seed=seed, loop=loop, encode=encode,
-            rate_hz=rate_hz or 30.0,
+            rate_hz=rate_hz or 30.0, width=width, height=height,
         )  # fmt: skip
     if kind == "emg":
         return SimulatedEmg(

@@ -238,9 +238,19 @@ class Scenario:
 
     @classmethod
     def demo(cls, seed: int = 0, duration_s: float = 120.0) -> Scenario:
-        """Much happens: every macro-expression and clearly visible micro-expressions."""
+        """Much happens: every macro-expression and clearly visible micro-expressions.
+
+        A demo of less than half a minute is denser and rests for 4 s only, so that it shows something.
+        """
+        short = duration_s < 30.0
+        per_min = 12.0 if short else 6.0
         return cls.generate(
-            seed, duration_s, micro_rate_per_min=6.0, micro_amplitude_px=(1.8, 3.2), macro_rate_per_min=6.0
+            seed,
+            duration_s,
+            rest_s=4.0 if short else 9.0,
+            micro_rate_per_min=per_min,
+            micro_amplitude_px=(1.8, 3.2),
+            macro_rate_per_min=per_min,
         )
 
     @classmethod
