@@ -35,8 +35,11 @@ from acquisition.stream import (
 from hardware.clock_regression import ClockRegression
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # brainflow imports the deprecated pkg_resources
+    # brainflow imports the deprecated pkg_resources, at the first call into its library.
+    warnings.simplefilter("ignore")
     from brainflow.board_shim import BoardIds, BoardShim, BrainFlowError, BrainFlowInputParams
+
+    BoardShim.disable_board_logger()
 
 DEFAULT_LABELS = ("ZYG_L", "ZYG_R", "COR_L", "COR_R")
 """Muscles of the first channels when nobody says otherwise."""
@@ -364,19 +367,20 @@ class SampleCounter:
         if self._zero_steps > 3:
             self._even = False
             return self._by_arrival(n)
-        counts = np.empty(n, dtype=np.int64)
-        for i in range(n):
-            number = int(packages[i])
-            if self._last_number is None:
-                step = 1
-            else:
-                step = (number - self._last_number) % self._modulus or self._modulus
-                passed = (arrivals_s[i] - self._last_arrival_s) * self._rate_hz
-                step += self._modulus * max(round((passed - step) / self._modulus), 0)
-            self._last_count += step
-            self._last_number = number
-            self._last_arrival_s = float(arrivals_s[i])
-            counts[i] = self._last_count
+        steps = np.empty(n, dtype=np.int64)
+        steps[0] = 1 if self._last_number is None else packages[0] - self._last_number
+        steps[1:] = np.diff(packages)
+        steps %= self._modulus
+        steps[steps == 0] = self._modulus
+        if self._last_number is not None:
+            # The last sample's arrival tells best how much time has passed: backlogs come in lumps.
+            passed = (arrivals_s[-1] - self._last_arrival_s) * self._rate_hz
+            wraps = math.floor((passed - steps.sum()) / self._modulus + 0.25)
+            steps[0] += self._modulus * max(wraps, 0)
+        self._last_number = int(packages[-1])
+        self._last_arrival_s = float(arrivals_s[-1])
+        counts: NDArray[np.int64] = self._last_count + np.cumsum(steps)
+        self._last_count = int(counts[-1])
         return counts
 
     def _by_arrival(self, n: int) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,7 +272,9 @@ def _numbers(column: pyarrow.ChunkedArray, name: str, path: Path) -> NDArray[np.
 def _read_edf(path: Path, channels: Mapping[str, str], rate_hz: float | None) -> EmgTable:
     notes = []
     try:
-        edf = edfio.read_bdf(path) if path.suffix.lower() == ".bdf" else edfio.read_edf(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a cut-off file is told in the notes
+            edf = edfio.read_bdf(path) if path.suffix.lower() == ".bdf" else edfio.read_edf(path)
         signals: list[edfio.EdfSignal | edfio.BdfSignal] = list(edf.signals)
     except Exception as error:  # edfio raises whatever its parsing stumbles over
         kind = path.suffix[1:].upper()

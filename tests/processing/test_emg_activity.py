@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,14 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from acquisition.stream import Block, Channel, InvalidSignal, Kind, Processor, SampleType, StreamSpec,
-empty_block from processing.emg import Baseline, EmgSettings, MuscleActivity
+from acquisition.stream import (
+    Block,
+    Channel,
+    InvalidSignal,
+    Kind,
+    Processor,
+    SampleType,
+    StreamSpec,
+    empty_block,
+)
+from processing.emg import Baseline, EmgSettings, MuscleActivity
 from processing.findings import Burst
 
 LABELS = ("ZYG_L", "COR_R")
 
 
-def emg_spec(rate_hz: float = 1000.0, labels: tuple[str, ...] = LABELS, unit: str = "microvolts") -> StreamSpec:
+def emg_spec(
+    rate_hz: float = 1000.0, labels: tuple[str, ...] = LABELS, unit: str = "microvolts"
+) -> StreamSpec:
     channels = tuple(Channel(label, unit, "EMG") for label in labels)
     return StreamSpec("emg", Kind.EMG, channels, rate_hz, SampleType.FLOAT32, "test")
 
@@ -28,11 +40,15 @@ def block_of(spec: StreamSpec, x: NDArray[np.float64], first: int = 0) -> Block:
     return Block(spec, stamps, x.astype(np.float32), first)
 
 
-def noise(seconds: float, rate_hz: float = 1000.0, channels: int = 2, uv: float = 3.0, seed: int = 1):  # type: ignore[no-untyped-def]
+def noise(
+    seconds: float, rate_hz: float = 1000.0, channels: int = 2, uv: float = 3.0, seed: int = 1
+) -> NDArray[np.float64]:
     return np.random.default_rng(seed).normal(0, uv, (round(seconds * rate_hz), channels))
 
 
-def burst_at(x: NDArray[np.float64], start_s: float, stop_s: float, factor: float = 5.0, channel: int = 0) -> None:
+def burst_at(
+    x: NDArray[np.float64], start_s: float, stop_s: float, factor: float = 5.0, channel: int = 0
+) -> None:
     x[round(start_s * 1000) : round(stop_s * 1000), channel] *= factor
 
 
@@ -59,7 +75,7 @@ def test_any_chunking_gives_the_same_bits(
     def feed(edges: list[int]) -> tuple[NDArray[np.float32], NDArray[np.float64], list[Burst]]:
         processor = MuscleActivity()
         rows, stamps, bursts = [], [], []
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges):
             out = processor.process(block_of(spec, x[a:b], a + (shift if a >= hole else 0)))
             rows.append(out.array)
             stamps.append(out.timestamps)
@@ -170,9 +186,9 @@ def test_mains_is_found_taken_out_and_reported(mains_hz: float) -> None:
     (burst,) = processor.take_bursts()
     assert burst.onset_s == pytest.approx(108.0, abs=0.03)
     assert processor.quality()["ZYG_L"].line_ratio > 0.8 > 0.2 > processor.quality()["COR_R"].line_ratio
-    assert np.median(out.column("ZYG_L_envelope_uv")) ==
-    pytest.approx(np.median(out.column("COR_R_envelope_uv")), rel=0.1) assert
-    processor.quality_words()["ZYG_L"].startswith(f"zygomaticus left: {mains_hz:.0f} Hz at")
+    zygomaticus, corrugator = (np.median(out.column(f"{c}_envelope_uv")) for c in LABELS)
+    assert zygomaticus == pytest.approx(corrugator, rel=0.1)
+    assert processor.quality_words()["ZYG_L"].startswith(f"zygomaticus left: {mains_hz:.0f} Hz at")
 
 
 def test_mains_that_comes_later_is_no_burst() -> None:

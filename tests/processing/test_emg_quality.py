@@ -54,10 +54,8 @@ def test_names_are_spoken() -> None:
 
 
 def measured(x: np.ndarray) -> dict[str, ChannelQuality]:  # type: ignore[type-arg]
-    spec = StreamSpec(
-        "e", Kind.EMG, tuple(Channel(n, "microvolts") for n in ("ZYG_L", "COR_L")), 1000.0, "
-        "SampleType.FLOAT64, "e"
-    )
+    channels = tuple(Channel(name, "microvolts") for name in ("ZYG_L", "COR_L"))
+    spec = StreamSpec("e", Kind.EMG, channels, 1000.0, SampleType.FLOAT64, "e")
     processor = MuscleActivity()
     processor.process(Block(spec, np.arange(len(x)) / 1000, x, 0))
     return processor.quality()
