@@ -243,10 +243,11 @@ class BrainFlowBoard(OpenedSource):
 
     def _measure(self) -> None:
         until_s = self._clock() + self._measure_s
-        while self._clock() < until_s or (self._measure_s > 0 and self._regression.samples == 0):
+        least = 0.5 * self._measure_s * self._nominal_hz
+        while self._clock() < until_s or self._regression.samples < least:
             self._fetch()
             self._sleep(_POLL_S)
-        if self._regression.samples < 2:
+        if self._regression.samples == 0:
             return
         # What was measured on stays unpublished: its stamps were still settling.
         self._waiting.clear()
