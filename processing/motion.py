@@ -238,7 +238,8 @@ class RegionMotion:
         self._nonrigid[:] = 0.0
         self._pose[:] = 0.0
 
-    def _track(self, image: NDArray[np.float32], origin: NDArray[np.float64]) -> float:
+    def _follow(self, image: NDArray[np.float32], origin: NDArray[np.float64]) -> None:
+        """Displacement of every window since the keyframe, working pixels, and how well it resembles it."""
         kernel.track_windows(
             image,
             self._centers - origin,
@@ -253,6 +254,9 @@ class RegionMotion:
             self._gain,
             self._scratch,
         )
+
+    def _track(self, image: NDArray[np.float32], origin: NDArray[np.float64]) -> float:
+        self._follow(image, origin)
         trusted = np.where(self._correlation > self.settings.lowest_correlation, self._correlation, 0.0)
         scale = self._to_reference
         residual = kernel.fit_rigid(
