@@ -12,16 +12,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from fusion.atlas import muscles_of
 from fusion.emg_evidence import MUSCLE_OF_PREFIX, EmgEvidence, EmgSupport, channel_parts
 from fusion.events import FaceEvent, TrialType
+from fusion.explanation import explain_micro
 from fusion.macro_expressions import (
     EXPRESSIVE_UNITS,
     MACRO_MINIMUM_S,
     Activity,
     Blinks,
     MacroExpressions,
-    join_words,
     main_branches,
     main_muscles,
     named,
@@ -301,7 +300,7 @@ class MicroExpressions:
             vetoes=tuple(sorted(vetoes)),
             criteria=criteria,
             id=f"micro-{min(each.id for each in candidate.members)}",
-            explanation=_explain(main, units, side, asymmetry, strongest_support, mask, coding.category),
+            explanation=explain_micro(main, units, side, asymmetry, strongest_support, mask, coding.category),
         )
 
     @staticmethod
@@ -498,40 +497,3 @@ def _side(members: Sequence[Movement]) -> tuple[Side, float]:
 
 def _logistic(logit: float) -> float:
     return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
-
-
-_MASK_NAMES = {12: "a smile", 6: "a smile", 4: "a frown", 1: "a brow raise", 2: "a brow raise"}
-
-
-def _explain(
-    main: Movement,
-    units: Sequence[int],
-    side: Side,
-    asymmetry: float,
-    support: EmgSupport | None,
-    mask: Activity | None,
-    category: str,
-) -> str:
-    """One sentence: muscle, branch, AU, duration, EMG, mask and category."""
-    duration_ms = 1000.0 * (main.offset_s - main.onset_s)
-    if units:
-        unit = units[0]
-        where = f"{side} " if side != "both" else ""
-        both = " on both sides" if side == "both" else ""
-        text = f"{where}{named(unit, both)}"
-    else:
-        text = f"{main.region.replace('_', ' ')} ({main.side})"
-    text += f" contracted for {duration_ms:.0f} ms"
-    others = [f"{muscles_of(unit)[0]} (AU{unit})" for unit in units[1:] if muscles_of(unit)]
-    if others:
-        text += f" with {join_words(others)}"
-    if support is not None and support.burst is not None:
-        order = "earlier" if support.lead_s >= 0.0 else "later"
-        text += f", EMG burst {support.burst.peak_z:.1f} z {abs(1000.0 * support.lead_s):.0f} ms {order}"
-    if abs(asymmetry) >= 0.5:
-        text += ", one-sided (a hint of involuntary movement)"
-    if mask is not None:
-        inside = "inside" if mask.onset_s <= main.onset_s else "just before"
-        text += f", {inside} {_MASK_NAMES.get(mask.unit, f'an expression of AU{mask.unit}')}"
-    text += f": {category}"
-    return text + (", masked" if mask is not None else "")
