@@ -67,8 +67,8 @@ class _Bank:
         return self.count > 3
 
     def _learn_noise(self, time_s: float) -> None:
-        """Robust spread of chance excursions over the trailing seconds, renewed four times a second."""
-        if time_s - self._noise_kept_s < 0.03:
+        """Robust spread of chance excursions over the trailing seconds, renewed twice a second."""
+        if time_s - self._noise_kept_s < 0.055:
             return
         if not kernel.second_differences(
             self.history, self.times, self.newest, self.count, self._differences
@@ -78,12 +78,12 @@ class _Bank:
         self._noise_rows.append((time_s, self._differences.copy()))
         while time_s - self._noise_rows[0][0] > self._settings.noise_memory_s:
             self._noise_rows.popleft()
-        if time_s < self._noise_due_s or len(self._noise_rows) < 20:
+        if time_s < self._noise_due_s or len(self._noise_rows) < 10:
             return
-        self._noise_due_s = time_s + 0.25
+        self._noise_due_s = time_s + 0.5
         spread = np.median(np.abs(np.stack([row for _, row in self._noise_rows])), axis=0) / 0.6745
         # Few rows know little: lean on the prior until two seconds have been seen.
-        known = min(1.0, len(self._noise_rows) / 60.0)
+        known = min(1.0, len(self._noise_rows) / 30.0)
         self.sigma = np.maximum(known * spread + (1 - known) * _PRIOR_SIGMA_PX, self._settings.noise_floor_px)
 
     def excursions(self, fallen_share: float) -> list[Excursion]:
@@ -116,11 +116,12 @@ class _Bank:
         if earlier.any():
             restless = np.hypot(*np.ptp(history[earlier], axis=0).T)
         if not (middle.any() and before.any()):
-            return Surroundings(np.zeros((len(WATCHED), 2)), restless, self.sigma)
+            nothing = np.zeros((len(WATCHED), 2))
+            return Surroundings(nothing, np.zeros(len(WATCHED)), restless, self.sigma)
         start, end = history[before].mean(axis=0), history[after].mean(axis=0)
         share = (excursion.peak_s - excursion.onset_s) / max(excursion.duration_s, 1e-6)
         displacement = history[middle].mean(axis=0) - (1 - share) * start - share * end
-        return Surroundings(displacement, restless, self.sigma)
+        return Surroundings(displacement, np.hypot(*(end - start).T), restless, self.sigma)
 
 
 class MicroMovementSpotter:
@@ -154,7 +155,7 @@ class MicroMovementSpotter:
         self._pending: list[list[Excursion]] = []
         self._announced: deque[Movement] = deque(maxlen=16)
         self._confirmed: deque[Movement] = deque(maxlen=64)
-        self._decided: deque[Excursion] = deque(maxlen=64)
+        self._decided: deque[Excursion] = deque(maxlen=24)
         self._recent: deque[Excursion] = deque(maxlen=600)
         self._context = Context()
         self._last_s = -np.inf
