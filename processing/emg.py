@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class EmgSettings:
     flat_s: float = 0.2
     rail_uv: float = math.inf
     onset_nats: float = 14.0
-    offset_nats: float = 12.0
+    offset_nats: float = 20.0
     smallest_power_ratio: float = 2.0
     largest_power_ratio: float = 60.0
     off_s: float = 0.05
@@ -276,6 +277,14 @@ class MuscleActivity:
         """Frequency of the notch in use; 0 while there is none."""
         return 0.0 if self._running is None else self._running.mains_hz
 
+    def kernel_arguments(self) -> tuple[Any, ...]:
+        """What `emg_kernel.advance` takes after data, stamps and first, to time it; () before any block."""
+        run = self._running
+        if run is None:
+            return ()
+        sections, band = run.design.sections.shape[1], run.design.band_sections
+        return (run.memory, sections, band, run.out, run.out_stamps, run.bursts)
+
     def _start(self, spec: StreamSpec) -> _Running:
         previous = self._running
         if previous is not None and previous.spec == spec:
@@ -295,10 +304,7 @@ class MuscleActivity:
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         samples = run.data[: len(data)]
         samples[...] = data
-        sections, band = run.design.sections.shape[1], run.design.band_sections
-        rows, found = kernel.advance(
-            samples, stamps, first, run.memory, sections, band, run.out, run.out_stamps, run.bursts
-        )
+        rows, found = kernel.advance(samples, stamps, first, *self.kernel_arguments())
         for row in run.bursts[:found]:
             run.pending.append(Burst(run.spec.labels[int(row[0])], *(float(value) for value in row[1:])))
         return run.out[:rows].astype(np.float32), run.out_stamps[:rows].copy()

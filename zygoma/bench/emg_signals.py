@@ -21,7 +21,8 @@ class Condition:
 
     Attributes:
         rate_hz: Sampling rate.
-        snr_db: Power of a burst's plateau over that of the baseline, before both are added.
+        snr_db: Power on a burst's plateau over that at rest, as one would measure it in the recording (so at
+            3 dB muscle and noise are equally strong).
         mains_uv: Amplitude of 50 Hz (30 % of it at 150 Hz, 10 % at 250 Hz).
         short: Bursts of 40-200 ms, else 0.2-2 s.
         seconds: Length.
@@ -66,7 +67,7 @@ def simulate(condition: Condition) -> tuple[NDArray[np.float64], list[Interval]]
     stamps = np.arange(n) / rate
     tonic = muscle_noise(rng, n, rate)
     baseline = rng.normal(0.0, 2.5, n) + tonic
-    level_uv = float(np.hypot(2.5, 1.0)) * 10 ** (condition.snr_db / 20)
+    level_uv = float(np.hypot(2.5, 1.0)) * np.sqrt(10 ** (condition.snr_db / 10) - 1.0)
     envelope = np.zeros(n)
     truth: list[Interval] = []
     at = REST_S
