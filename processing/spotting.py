@@ -150,6 +150,7 @@ class MicroMovementSpotter:
 
     def _restart(self) -> None:
         self._warm = False
+        self._frame_s = 1 / 30
         self._stamps: deque[float] = deque(maxlen=17)
         self._positions: deque[NDArray[np.float64]] = deque(maxlen=17)
         self._pending: list[list[Excursion]] = []
@@ -194,9 +195,9 @@ class MicroMovementSpotter:
         if not self._warm:
             if len(self._stamps) < 8:
                 return []
-            frame_s = float(np.median(np.diff(self._stamps)))
-            self._fast.restart(frame_s)
-            self._slow.restart(frame_s)
+            self._frame_s = float(np.median(np.diff(self._stamps)))
+            self._fast.restart(self._frame_s)
+            self._slow.restart(self._frame_s)
             self._warm = True
         stamps, positions = list(self._stamps), list(self._positions)
         announced: list[Movement] = []
@@ -204,13 +205,15 @@ class MicroMovementSpotter:
             if not bank.append(stamps, positions):
                 continue
             for excursion in bank.excursions(kernel.FALLEN_SHARE):
-                self._take(excursion)
+                self._take(excursion, time_s)
             if bank is self._fast:
                 announced = self._announce(bank.excursions(0.3), time_s)
         return announced + self._decide(time_s)
 
-    def _take(self, excursion: Excursion) -> None:
+    def _take(self, excursion: Excursion, time_s: float) -> None:
         self._recent.append(excursion)
+        if time_s - excursion.offset_s > self.settings.wait_s + self._frame_s:
+            return  # Seen too late to be confirmed in time.
         if any(
             joined(earlier, excursion, self.settings.together_s) and excursion.z < 1.5 * earlier.z
             for earlier in self._decided
