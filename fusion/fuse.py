@@ -135,12 +135,19 @@ class Fusion:
         return self._micro.dropped
 
     def push_camera(self, action_units: Block, movements: Sequence[Movement] = ()) -> None:
-        """Take rows of action units and the movements that were found by their last stamp."""
+        """Take rows of action units and the movements that were found by their last stamp.
+
+        The movements of a row may also come later by `push_movements`, before the next row.
+        """
         if self._units_spec is None:
             raise ValueError("this fusion was built without a camera; give it the ActionUnits spec")
         array = action_units.array
         for index, stamp in enumerate(action_units.timestamps.tolist()):
             self._pictures.append((stamp, array[index]))
+        self.push_movements(movements)
+
+    def push_movements(self, movements: Sequence[Movement]) -> None:
+        """Take movements of the skin; each counts from the row after the one it was found in."""
         for movement in movements:
             heapq.heappush(
                 self._movements, (movement.found_s, movement.id, not movement.provisional, movement)
@@ -240,7 +247,8 @@ class Fusion:
         blink = self._blinks.step(time_s, seen)
         if blink is not None:
             events.append(blink)
-        while self._movements and self._movements[0][0] <= time_s:
+        # Those found in this very frame come after its valence went out: they belong to the next row.
+        while self._movements and self._movements[0][0] < time_s:
             movement = heapq.heappop(self._movements)[-1]
             self._micro.add_movement(movement)
             if movement.provisional:
@@ -263,6 +271,8 @@ class Fusion:
         return self._thermal.newest(time_s - self.settings.thermal_lag_s, self.settings.thermal_max_age_s)
 
     def _finish(self) -> list[FaceEvent]:
+        while self._movements:
+            self._micro.add_movement(heapq.heappop(self._movements)[-1])
         events = self._micro.step(self._time_s, math.inf, flush=True)
         if self._macro is not None:
             events += self._macro.flush()

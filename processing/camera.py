@@ -38,6 +38,25 @@ class CameraResult:
     points: tuple[NDArray[np.float32] | None, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """A block of frames half-way through the chain.
+
+    Attributes:
+        action_units: ActionUnits block, one row per frame.
+        motion_spec: Of the FaceMotion stream to come.
+        points: Per frame the landmarks float32 [478, 3] in frame pixels, None without a face.
+        grays: Per frame the gray picture, None when it was damaged.
+        broken: Per frame whether it does not follow the one before (lost frames, damage, a new size).
+    """
+
+    action_units: Block
+    motion_spec: StreamSpec
+    points: tuple[NDArray[np.float32] | None, ...]
+    grays: tuple[NDArray[np.uint8] | None, ...]
+    broken: tuple[bool, ...]
+
+
 class CameraChain:
     """Decodes, finds the face, and measures action units and skin motion.
 
@@ -83,6 +102,7 @@ class CameraChain:
 
     def _forget_frames(self) -> None:
         self._end: int | None = None
+        self._broken = False
         self._shape: tuple[int, int] | None = None
         self._since_landmarks = 0
         self._observation: FaceObservation | None = None
@@ -134,23 +154,45 @@ class CameraChain:
         Raises:
             InvalidSignal: The block is not a camera's.
         """
+        faces = self.find_faces(block)
+        return CameraResult(faces.action_units, self.follow_skin(faces), faces.points)
+
+    def find_faces(self, block: Block) -> Faces:
+        """The first half of `process`: landmarks and action units.
+
+        A live run sends them on before it goes on with the same faces in `follow_skin`.
+
+        Raises:
+            InvalidSignal: The block is not a camera's.
+        """
         if block.spec.kind is not Kind.CAMERA:
             raise InvalidSignal(f"{block.spec.name} is a {block.spec.kind} stream, not a camera.")
         units_spec, motion_spec = self._specs_of(block.spec)
-        if self._end is not None and block.first != self._end:
-            self._interrupt()
+        self._broken = self._end is not None and block.first != self._end
         self._end = block.end
-        units = np.empty((len(block), units_spec.channel_count), dtype=np.float32)
-        motion = np.empty((len(block), motion_spec.channel_count), dtype=np.float32)
+        rows = np.empty((len(block), units_spec.channel_count), dtype=np.float32)
+        grays: list[NDArray[np.uint8] | None] = []
         points: list[NDArray[np.float32] | None] = []
+        broken: list[bool] = []
         for i, (frame, stamp) in enumerate(zip(block.data, block.timestamps, strict=True)):
-            units[i], motion[i] = self._frame(frame, float(stamp))
+            rows[i], gray = self._face(frame, float(stamp))
+            grays.append(gray)
             points.append(self._observation.points_px if self._observation is not None else None)
-        return CameraResult(
-            Block(units_spec, block.timestamps, units, block.first),
-            Block(motion_spec, block.timestamps, motion, block.first),
-            tuple(points),
-        )
+            broken.append(self._broken)
+            self._broken = False
+        units = Block(units_spec, block.timestamps, rows, block.first)
+        return Faces(units, motion_spec, tuple(points), tuple(grays), tuple(broken))
+
+    def follow_skin(self, faces: Faces) -> Block:
+        """The second half of `process`: FaceMotion rows of the same frames, in the same order."""
+        stamps = faces.action_units.timestamps
+        rows = np.full((len(stamps), faces.motion_spec.channel_count), np.nan, dtype=np.float32)
+        for i, gray in enumerate(faces.grays):
+            if faces.broken[i]:
+                self._motion.reset()
+            if gray is not None:
+                rows[i] = self._motion.update(gray, faces.points[i], float(stamps[i]))
+        return Block(faces.motion_spec, stamps, rows, faces.action_units.first)
 
     def _specs_of(self, camera: StreamSpec) -> tuple[StreamSpec, StreamSpec]:
         # Live blocks share one spec object, so this makes the derived specs once.
@@ -158,29 +200,23 @@ class CameraChain:
             self._known = (camera, self.spec_for(camera))
         return self._known[1]
 
-    def _interrupt(self) -> None:
-        self._units.interrupt()
-        self._motion.reset()
-        self._since_landmarks = 0
-
-    def _frame(self, frame: Any, stamp_s: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _face(self, frame: Any, stamp_s: float) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
         picture = frame if isinstance(frame, Picture) else decode(frame)
+        shape = None if picture is None else (picture.gray.shape[0], picture.gray.shape[1])
+        self._broken |= shape is None or (self._shape is not None and self._shape != shape)
+        if self._broken:
+            self._units.interrupt()
+            self._since_landmarks = 0
         if picture is None:
             self.corrupt_frames += 1
             self._observation = None
-            self._interrupt()
-            motion = np.full(len(self._motion.channels), np.nan, dtype=np.float32)
-            return no_face_row(), motion
-        rgb, gray = picture
-        if self._shape is not None and self._shape != gray.shape:
-            self._interrupt()
-        self._shape = (gray.shape[0], gray.shape[1])
+            return no_face_row(), None
+        self._shape = shape
         if self._since_landmarks % self.landmarks_every == 0 or self._row is None:
-            self._observation = self._mesh.detect(rgb, stamp_s)
+            self._observation = self._mesh.detect(picture.rgb, stamp_s)
             self._row = self._units.update(self._observation, stamp_s)
         self._since_landmarks += 1
-        points = self._observation.points_px if self._observation is not None else None
-        return self._row, self._motion.update(gray, points, stamp_s)
+        return self._row, picture.gray
 
 
 class Picture(NamedTuple):

@@ -20,7 +20,7 @@ import numpy as np
 from acquisition.recording import Recording, find_xdf
 from acquisition.stream import Block, EndOfStream, InvalidSignal, Kind, Source, StreamSpec
 from fusion.events import FaceEvent
-from processing.camera import predecoded
+from processing.camera import Faces, predecoded
 from zygoma.pipeline import SENSOR_KINDS, Pipeline, PipelineSettings
 from zygoma.report import write_report
 from zygoma.tables import TableWriter, write_events
@@ -242,8 +242,10 @@ def analyze(
         writers = _Writers(folder, inputs.start_s)
         alive = frozenset(inputs.specs)
         for kind, block in merged(inputs):
+            found: Faces | None = None
             if kind is Kind.CAMERA:
-                rows = pipeline.camera(block).action_units
+                found = pipeline.face(block)
+                rows = found.action_units
                 faces = int(np.count_nonzero(rows.column("face") > 0))
                 summary.frames += len(rows)
                 summary.frames_with_face += faces
@@ -256,6 +258,8 @@ def analyze(
             fused = pipeline.drain(alive)
             writers.add(fused.valence)
             summary.events += fused.events
+            if found is not None:
+                pipeline.skin(found)
             summary.seconds = max(summary.seconds, float(block.timestamps[-1]) - inputs.start_s)
             on_time(summary.seconds)
         fused = pipeline.drain(frozenset(), flush=True)

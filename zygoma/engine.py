@@ -176,9 +176,10 @@ class Engine:
             with self._state_lock:
                 self._state.skipped += 1
             return
-        step = self._pipeline.camera(frame)
+        faces = self._pipeline.face(frame)
         self._fuse()
-        self._emit(step.action_units)
+        self._emit(faces.action_units)
+        self._pipeline.skin(faces)
 
     def _emg(self, block: Block) -> None:
         activity, _ = self._pipeline.emg(block)

@@ -12,15 +12,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from acquisition.stream import IRREGULAR_RATE_HZ, Block, Kind, SampleType, StreamSpec
 from fusion.events import FaceEvent
 from fusion.fuse import Fused, Fusion, FusionSettings
 from fusion.micro_expressions import MicroSettings
 from processing.action_units import action_unit_channels
-from processing.camera import CameraChain
+from processing.camera import CameraChain, Faces
 from processing.emg import MuscleActivity
 from processing.findings import Burst, Movement
 from processing.spotting import MicroMovementSpotter
@@ -47,16 +44,6 @@ class PipelineSettings:
     me_threshold: float | None = None
     face_model: Path | None = None
     calibration: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class CameraStep:
-    """What one camera block became: measurements, and the landmarks that a display draws."""
-
-    action_units: Block
-    motion: Block
-    movements: Sequence[Movement]
-    points_px: NDArray[np.float32] | None
 
 
 class Pipeline:
@@ -117,15 +104,25 @@ class Pipeline:
         self.specs[spec.kind] = spec
         return output
 
-    def camera(self, block: Block) -> CameraStep:
-        """Measure the frames of `block` and hand them to fusion."""
-        assert self._camera is not None and self._spotter is not None, "attach the camera stream first"
-        result = self._camera.process(block)
-        movements = self._spotter.process(result.motion, result.action_units)
+    def face(self, frame: Block) -> Faces:
+        """Measure the face in one frame and hand it to fusion; `skin` must follow before the next frame.
+
+        Two steps, because valence needs the first only and must not wait for the second.
+        """
+        assert self._camera is not None, "attach the camera stream first"
+        faces = self._camera.find_faces(frame)
         with self._lock:
-            self._fusion.push_camera(result.action_units, movements)
-        points = result.points[-1] if result.points else None
-        return CameraStep(result.action_units, result.motion, movements, points)
+            self._fusion.push_camera(faces.action_units)
+        return faces
+
+    def skin(self, faces: Faces) -> tuple[Block, Sequence[Movement]]:
+        """Measure the skin's motion in the frame of `faces` and hand what moved to fusion."""
+        assert self._camera is not None and self._spotter is not None, "attach the camera stream first"
+        motion = self._camera.follow_skin(faces)
+        movements = self._spotter.process(motion, faces.action_units)
+        with self._lock:
+            self._fusion.push_movements(movements)
+        return motion, movements
 
     def emg(self, block: Block) -> tuple[Block, Sequence[Burst]]:
         """Measure the samples of `block` and hand them to fusion."""
@@ -170,4 +167,4 @@ def _fusion_settings(settings: PipelineSettings) -> FusionSettings:
     return FusionSettings(micro=MicroSettings(me_threshold=settings.me_threshold))
 
 
-__all__ = ["SENSOR_KINDS", "CameraStep", "FaceEvent", "Pipeline", "PipelineSettings"]
+__all__ = ["SENSOR_KINDS", "FaceEvent", "Pipeline", "PipelineSettings"]

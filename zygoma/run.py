@@ -27,6 +27,8 @@ from zygoma.pipeline import PipelineSettings
 from zygoma.terminal import LISTED_TYPES, view
 
 REDRAW_HZ = 10.0
+CLOSING_ROWS = 48
+SWITCH_INTERVAL_S = 5e-4
 STREAM_WAIT_S = 5.0
 REPLAY_LEAD_S = 3.0
 
@@ -120,14 +122,15 @@ def _run_engine(options: LiveOptions, stop: threading.Event) -> None:
             tell(incident.time_s - engine.started_s, incident.sentence, style="yellow")
 
     headless = options.headless or options.json or not console.is_terminal
+    # Drawing the screen is plain Python for tens of milliseconds; no frame may wait that long for its turn.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     warm_up()
     settings = EngineSettings(pipeline=options.pipeline, names=options.names)
     with _recorder(options) as recorder:
         engine = Engine(settings, recorder=recorder, on_event=on_event, on_incident=on_incident)
         with engine:
             _watch(engine, options.seconds, stop, show=not headless)
-        if not options.json:
-            _print_closing(engine)
+        _print_closing(engine, as_json=options.json)
 
 
 def tell(time_s: float, sentence: str, style: str | None = None) -> None:
@@ -159,10 +162,12 @@ def _watch(engine: Engine, seconds: float, stop: threading.Event, *, show: bool)
             stop.wait(1.0 / REDRAW_HZ)
 
 
-def _print_closing(engine: Engine) -> None:
-    """What a run leaves on the terminal when its full-screen view is gone."""
+def _print_closing(engine: Engine, *, as_json: bool) -> None:
+    """What a run leaves on the terminal when its full-screen view is gone; with --json on stderr."""
     snapshot = engine.snapshot()
-    console.print(view(snapshot, height=60), height=60) if console.is_terminal else None
+    out = errors if as_json else console
+    if console.is_terminal and not as_json:
+        console.print(view(snapshot, height=CLOSING_ROWS), height=CLOSING_ROWS)
     counts = {kind: sum(event.trial_type == kind for event in snapshot.events) for kind in LISTED_TYPES}
     latency = snapshot.latency
     timing = (
@@ -171,10 +176,11 @@ def _print_closing(engine: Engine) -> None:
         else f"; capture to valence p50 {latency.p50_ms:.1f} ms, p99 {latency.p99_ms:.1f} ms"
     )
     lost = sum(stream.health.lost for stream in snapshot.streams)
-    console.print(
+    out.print(
         f"{counts['micro_expression']} micro-expression and {counts['macro_expression']} macro-expression "
         f"candidates{timing}; {snapshot.skipped} frames skipped, {lost} samples lost.",
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -36,8 +36,9 @@ def warm_up() -> None:
     for block in thermal:
         pipeline.thermal(block)
     for block in camera:
-        pipeline.camera(block)
+        faces = pipeline.face(block)
         pipeline.drain(alive)
+        pipeline.skin(faces)
     pipeline.drain(frozenset(), flush=True)
     pipeline.close()
 

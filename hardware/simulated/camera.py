@@ -28,10 +28,9 @@ from hardware.simulated.scenario import Scenario
 class SimulatedCamera(OpenedSource):
     """Webcam source that plays a scenario.
 
-    A frame is due every 1 / `rate_hz` s from `start_s` on. Its stamp is the clock's reading when rendering
-    begins, and it shows exactly that moment of the scenario. When rendering falls behind, frames are left
-    out and the frame number jumps. OpenCV's own threads gain nothing here: a device process may call
-    ``cv2.setNumThreads(1)``.
+    A frame is due every 1 / `rate_hz` s from `start_s` on. Its stamp is that time, and it shows exactly that
+    moment of the scenario. When rendering falls behind, frames are left out and the frame number jumps.
+    OpenCV's own threads gain nothing here: a device process may call ``cv2.setNumThreads(1)``.
 
     Args:
         scenario: What happens.
@@ -92,6 +91,7 @@ class SimulatedCamera(OpenedSource):
         self._playback: Playback | None = None
         self._renderer: FaceRenderer | None = None
         self._next = 0
+        self._drawn: tuple[int, Any] | None = None
 
     @property
     def spec(self) -> StreamSpec:
@@ -104,29 +104,37 @@ class SimulatedCamera(OpenedSource):
         )
         self._picture(self._scenario, 0.0, 0)
         self._playback = Playback(self._scenario, self._clock, self._sleep, self._start_s, self._loop)
+        self._drawn = None
         self._next = max(0, math.ceil((self._clock() - self._playback.start_s) * self._rate_hz - 1e-6))
 
     def read(self, timeout_s: float) -> Block:
         """Wait for the next frame; an empty block when it is not due within `timeout_s`.
 
+        A frame shows its due time exactly and carries it as its stamp. It is drawn while that time is still
+        to come, so that it leaves on time, as a real camera's does; frames missed by a whole period are lost.
+
         Raises:
             EndOfStream: The scenario is over and does not loop.
         """
-        if self._playback is None:
+        playback = self._playback
+        if playback is None:
             raise RuntimeError("SimulatedCamera.read before open")
-        due_s = self._playback.start_s + self._next / self._rate_hz
-        if not self._playback.wait_until(due_s, timeout_s):
+        passed = math.floor((self._clock() - playback.start_s) * self._rate_hz + 1e-6)
+        number = max(self._next, passed)
+        due_s = playback.start_s + number / self._rate_hz
+        if self._drawn is None or self._drawn[0] != number:
+            scenario, t_s = playback.at(due_s)
+            self._drawn = (number, self._picture(scenario, t_s, number))
+        if not playback.wait_until(due_s, timeout_s):
             return empty_block(self._spec, self._next)
-        now_s = self._clock()
-        number = max(self._next, math.floor((now_s - self._playback.start_s) * self._rate_hz + 1e-6))
-        scenario, t_s = self._playback.at(now_s)
-        picture = self._picture(scenario, t_s, number)
-        self._next = number + 1
-        return Block(self._spec, np.array([now_s]), (picture,), number)
+        picture = self._drawn[1]
+        self._drawn, self._next = None, number + 1
+        return Block(self._spec, np.array([due_s]), (picture,), number)
 
     def close(self) -> None:
         self._playback = None
         self._renderer = None
+        self._drawn = None
 
     def _picture(self, scenario: Scenario, t_s: float, number: int) -> Any:
         frame = self.render(scenario, t_s, number)

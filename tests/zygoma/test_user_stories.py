@@ -17,7 +17,7 @@ import pytest
 
 from fusion.events import EVENT_KEYS
 
-DEMO_S = 14.0
+DEMO_S = 18.0
 START_TIMEOUT_S = 100.0
 
 pytestmark = pytest.mark.timeout(280)
@@ -75,7 +75,10 @@ def essence(events: list[dict[str, object]], start_s: float = 0.0) -> list[tuple
 def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, object]]]:
     """A recorded demo, and the events its live run printed."""
     root = tmp_path_factory.mktemp("recordings")
-    result = zygoma("demo", "--seconds", str(DEMO_S), "--record", "--json", "--recordings", str(root))
+    result = zygoma(
+        *("demo", "--seconds", str(DEMO_S), "--rate", "15"),
+        *("--record", "--json", "--recordings", str(root)),
+    )
     assert result.returncode == 0, result.stderr
     return root / "sub-sim01" / "ses-01", events_of(result.stdout)
 

@@ -52,8 +52,9 @@ def run(*, quick: bool = False) -> dict[str, object]:
             stretch = frames[start : start + STRETCH]
             began = time.perf_counter()
             for block in stretch:
-                pipeline.camera(block)
+                faces = pipeline.face(block)
                 pipeline.drain(alive)
+                pipeline.skin(faces)
             between = time.perf_counter()
             for block in stretch:
                 # Colour conversion is part of using FaceLandmarker on what a camera or a file gives.

@@ -1,7 +1,9 @@
 """How long after its capture a frame has become valence on LSL, with all three modalities running.
 
-Three simulated devices and the live engine run as processes of their own; this process only listens. A
-frame's latency ends when its valence sample has arrived here, so LSL's own transport is part of it.
+Three devices and the live engine run as processes of their own; this process only listens. The camera plays a
+Motion-JPEG clip of the simulated person, filmed beforehand, because a real camera takes no share of the
+processor either. A frame's latency ends when its valence sample has arrived here, so LSL's own transport is
+part of it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +26,20 @@ from rich.table import Table
 from acquisition import network
 from acquisition.clock import lsl_clock
 from acquisition.inlet import LslInlet
+from acquisition.matroska import FrameWriter
 from acquisition.stream import DeviceNotFound, Kind
+from hardware.simulated import Scenario
 from zygoma.demo import DeviceProcesses, simulated_devices
 from zygoma.options import errors
+from zygoma.simulation import simulated_blocks
 from zygoma.warmup import warm_up_simulation
 
 SETTLE_S = 4.0
 """Left out at the start: the scenario has not begun, caches are cold."""
 
 FIND_TIMEOUT_S = 90.0
+CLIP_S = 20.0
+SEED = 3
 
 
 def run(*, fps: float = 30.0, seconds: float = 30.0) -> dict[str, object]:
@@ -45,11 +54,13 @@ def run(*, fps: float = 30.0, seconds: float = 30.0) -> dict[str, object]:
     """
     network.configure(lan=False)
     warm_up_simulation()
-    with _engine_process():
+    with TemporaryDirectory() as folder, _engine_process():
+        clip = _film(Path(folder), fps)
         # Only once the engine is warm do the devices start, so that no frame waits for the compiler.
         events = _find(Kind.FACE_EVENTS)
         events.close()
-        commands, start_s = simulated_devices(seed=3, duration_s=seconds + SETTLE_S + 10, camera_rate_hz=fps)
+        commands, start_s = simulated_devices(seed=SEED, duration_s=0.0, camera_rate_hz=fps)
+        commands[0] = ["camera", "--file", str(clip), "--loop"]
         with DeviceProcesses(commands):
             camera, emg, frames = _listen(start_s + SETTLE_S, start_s + SETTLE_S + seconds)
     published = frames[1] - frames[0] + 1
@@ -65,6 +76,17 @@ def run(*, fps: float = 30.0, seconds: float = 30.0) -> dict[str, object]:
     }
     _print(result)
     return result
+
+
+def _film(folder: Path, fps: float) -> Path:
+    """A Motion-JPEG clip of the simulated person, `CLIP_S` long."""
+    blocks = simulated_blocks("camera", Scenario.demo(SEED, CLIP_S), seed=SEED, rate_hz=fps)
+    assert blocks[0].spec.frame is not None
+    writer = FrameWriter(folder / "camera.mkv", blocks[0].spec.frame, rate_hz=fps)
+    for block in blocks:
+        writer.write(float(block.timestamps[0]), block.data[0])
+    writer.close()
+    return writer.path
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from rich.table import Table
 from acquisition.stream import Block, Kind
 from fusion.events import FaceEvent
 from hardware.simulated import Scenario, ScriptedEvent
+from processing.camera import Faces
 from zygoma.options import errors
 from zygoma.pipeline import Pipeline
 from zygoma.simulation import simulated_blocks
@@ -66,10 +67,17 @@ def play(
     alive = frozenset(kinds)
     rows: list[Block] = []
     events: list[FaceEvent] = []
-    steps = {Kind.CAMERA: pipeline.camera, Kind.EMG: pipeline.emg, Kind.THERMAL: pipeline.thermal}
     for block in blocks:
-        steps[block.spec.kind](block)
+        faces: Faces | None = None
+        if block.spec.kind is Kind.CAMERA:
+            faces = pipeline.face(block)
+        elif block.spec.kind is Kind.EMG:
+            pipeline.emg(block)
+        else:
+            pipeline.thermal(block)
         fused = pipeline.drain(alive)
+        if faces is not None:
+            pipeline.skin(faces)
         rows.append(fused.valence)
         events += fused.events
     fused = pipeline.drain(frozenset(), flush=True)
@@ -93,7 +101,7 @@ def valence_sign_share(outcome: Outcome) -> tuple[float, float]:
     """
     right = total = 0
     for event in outcome.scenario.events:
-        if event.trial_type != "macro_expression" or event.valence == 0:
+        if event.trial_type != "macro_expression" or event.category not in ("positive", "negative"):
             continue
         within = (outcome.times_s >= event.onset_s) & (outcome.times_s <= event.offset_s)
         within &= event.envelope(outcome.times_s) >= EXPRESSION_ON
