@@ -259,7 +259,7 @@ def analyze(
             writers.add(fused.valence)
             summary.events += fused.events
             if found is not None:
-                pipeline.skin(found)
+                pipeline.follow(found)
             summary.seconds = max(summary.seconds, float(block.timestamps[-1]) - inputs.start_s)
             on_time(summary.seconds)
         fused = pipeline.drain(frozenset(), flush=True)

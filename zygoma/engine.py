@@ -30,7 +30,7 @@ INPUT_KINDS = (*SENSOR_KINDS, Kind.MARKERS, Kind.GROUND_TRUTH)
 FUSION_HORIZON_S = 0.25
 """A sensor that has been silent for this long is not waited for any more."""
 
-CAMERA_LAG_LIMIT_S = 0.25
+CAMERA_LAG_LIMIT_S = 0.5
 """Frames older than this on arrival are skipped: a live display must not fall behind by minutes."""
 
 
@@ -179,7 +179,7 @@ class Engine:
         faces = self._pipeline.face(frame)
         self._fuse()
         self._emit(faces.action_units)
-        self._pipeline.skin(faces)
+        self._pipeline.follow(faces)
 
     def _emg(self, block: Block) -> None:
         activity, _ = self._pipeline.emg(block)

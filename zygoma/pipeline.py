@@ -1,12 +1,15 @@
 """The whole chain of processors and fusion, fed with blocks; the same object live, in replay and offline.
 
-It knows no device, clock or thread. Live, each input stream feeds it from a thread of its own: the heavy
-work of a stream runs outside the lock, only the hand-over to fusion is serialised.
+It knows no device and no clock. Live, each input stream feeds it from a thread of its own: the heavy work of
+a stream runs outside the lock, only the hand-over to fusion is serialised, and what comes out depends on the
+stamps alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -19,12 +22,16 @@ from fusion.micro_expressions import MicroSettings
 from processing.action_units import action_unit_channels
 from processing.camera import CameraChain, Faces
 from processing.emg import MuscleActivity
-from processing.findings import Burst, Movement
+from processing.findings import Burst
 from processing.spotting import MicroMovementSpotter
 from processing.thermal import SkinTemperature
 
 SENSOR_KINDS = (Kind.CAMERA, Kind.EMG, Kind.THERMAL)
 """Kinds the pipeline measures from; every other stream is carried along, not processed."""
+
+
+LANDMARKS_AT_MOST_HZ = 45.0
+"""Above this rate landmarks are found in every second (third ...) frame, the same live and offline."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Pipeline:
         self._emg: MuscleActivity | None = None
         self._thermal: SkinTemperature | None = None
         self._lock = Lock()
+        self._follower = ThreadPoolExecutor(1, "zygoma-skin")
+        self._following: Future[None] | None = None
         # One layout serves every camera, so that a camera that comes late finds fusion running.
         units = StreamSpec(
             "zygoma action units",
@@ -88,6 +97,8 @@ class Pipeline:
                 rest=rest,
                 neutral=self.settings.calibration.get("neutral"),
                 model_path=self.settings.face_model,
+                # Skin motion needs every frame of a fast camera; landmarks, the dear part, do not.
+                landmarks_every=max(1, math.ceil(spec.rate_hz / LANDMARKS_AT_MOST_HZ)),
             )
             self._spotter = MicroMovementSpotter()
             output, _ = self._camera.spec_for(spec)
@@ -105,24 +116,34 @@ class Pipeline:
         return output
 
     def face(self, frame: Block) -> Faces:
-        """Measure the face in one frame and hand it to fusion; `skin` must follow before the next frame.
+        """Measure the face in one frame and hand it to fusion; `follow` takes it from there.
 
         Two steps, because valence needs the first only and must not wait for the second.
         """
         assert self._camera is not None, "attach the camera stream first"
         faces = self._camera.find_faces(frame)
+        # What moved in the frame before belongs to this frame's row: it has to be there first, or the
+        # result would hang on the speed of threads.
+        self._settle()
         with self._lock:
             self._fusion.push_camera(faces.action_units)
         return faces
 
-    def skin(self, faces: Faces) -> tuple[Block, Sequence[Movement]]:
-        """Measure the skin's motion in the frame of `faces` and hand what moved to fusion."""
-        assert self._camera is not None and self._spotter is not None, "attach the camera stream first"
+    def follow(self, faces: Faces) -> None:
+        """Follow the skin through the frame of `faces`, while the caller goes on to the next frame's face."""
+        self._following = self._follower.submit(self._follow, faces)
+
+    def _follow(self, faces: Faces) -> None:
+        assert self._camera is not None and self._spotter is not None
         motion = self._camera.follow_skin(faces)
         movements = self._spotter.process(motion, faces.action_units)
         with self._lock:
             self._fusion.push_movements(movements)
-        return motion, movements
+
+    def _settle(self) -> None:
+        if self._following is not None:
+            self._following.result()
+            self._following = None
 
     def emg(self, block: Block) -> tuple[Block, Sequence[Burst]]:
         """Measure the samples of `block` and hand them to fusion."""
@@ -148,6 +169,8 @@ class Pipeline:
             alive: Sensor kinds that deliver at present; fusion waits for those and for no other.
             flush: The recording is over: close what is open.
         """
+        if flush:
+            self._settle()
         with self._lock:
             return self._fusion.drain(alive, flush=flush)
 
@@ -156,7 +179,8 @@ class Pipeline:
         return self._emg.quality_words() if self._emg is not None else {}
 
     def close(self) -> None:
-        """Free the face model."""
+        """Free the face model and the follower's thread."""
+        self._follower.shutdown()
         if self._camera is not None:
             self._camera.close()
 

@@ -38,7 +38,7 @@ def warm_up() -> None:
     for block in camera:
         faces = pipeline.face(block)
         pipeline.drain(alive)
-        pipeline.skin(faces)
+        pipeline.follow(faces)
     pipeline.drain(frozenset(), flush=True)
     pipeline.close()
 

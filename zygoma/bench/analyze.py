@@ -54,7 +54,7 @@ def run(*, quick: bool = False) -> dict[str, object]:
             for block in stretch:
                 faces = pipeline.face(block)
                 pipeline.drain(alive)
-                pipeline.skin(faces)
+                pipeline.follow(faces)
             between = time.perf_counter()
             for block in stretch:
                 # Colour conversion is part of using FaceLandmarker on what a camera or a file gives.

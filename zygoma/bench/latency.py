@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +29,7 @@ from acquisition.inlet import LslInlet
 from acquisition.matroska import FrameWriter
 from acquisition.stream import DeviceNotFound, Kind
 from hardware.simulated import Scenario
+from processing.face_model import find_face_model
 from zygoma.demo import DeviceProcesses, simulated_devices
 from zygoma.options import errors
 from zygoma.simulation import simulated_blocks
@@ -39,6 +40,7 @@ SETTLE_S = 4.0
 
 FIND_TIMEOUT_S = 90.0
 CLIP_S = 20.0
+BARE_S = 10.0
 SEED = 3
 
 
@@ -54,15 +56,10 @@ def run(*, fps: float = 30.0, seconds: float = 30.0) -> dict[str, object]:
     """
     network.configure(lan=False)
     warm_up_simulation()
-    with TemporaryDirectory() as folder, _engine_process():
+    with TemporaryDirectory() as folder:
         clip = _film(Path(folder), fps)
-        # Only once the engine is warm do the devices start, so that no frame waits for the compiler.
-        events = _find(Kind.FACE_EVENTS)
-        events.close()
-        commands, start_s = simulated_devices(seed=SEED, duration_s=0.0, camera_rate_hz=fps)
-        commands[0] = ["camera", "--file", str(clip), "--loop"]
-        with DeviceProcesses(commands):
-            camera, emg, frames = _listen(start_s + SETTLE_S, start_s + SETTLE_S + seconds)
+        bare = _bare_loop(clip, fps, min(seconds, BARE_S))
+        camera, emg, frames = _measure(clip, fps, seconds)
     published = frames[1] - frames[0] + 1
     result: dict[str, object] = {
         "camera_to_valence_ms": {
@@ -70,12 +67,56 @@ def run(*, fps: float = 30.0, seconds: float = 30.0) -> dict[str, object]:
             "frames": len(camera),
             "skipped": int(published - len(camera)),
         },
+        "bare_face_landmarker_ms": {**_percentiles(bare), "frames": len(bare)},
         "emg_to_activity_ms": {**_percentiles(emg), "samples": len(emg)},
         "fps": len(camera) / seconds,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     }
     _print(result)
     return result
+
+
+def _measure(
+    clip: Path, fps: float, seconds: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, int]]:
+    with _engine_process():
+        # Only once the engine is warm do the devices start, so that no frame waits for the compiler.
+        events = _find(Kind.FACE_EVENTS)
+        events.close()
+        commands, start_s = simulated_devices(seed=SEED, duration_s=0.0, camera_rate_hz=fps)
+        commands[0] = ["camera", "--file", str(clip), "--loop"]
+        with DeviceProcesses(commands):
+            return _listen(start_s + SETTLE_S, start_s + SETTLE_S + seconds)
+
+
+def _bare_loop(clip: Path, fps: float, seconds: float) -> NDArray[np.float64]:
+    """The peer: latencies, seconds, of a loop that only decodes frames and calls FaceLandmarker."""
+    import cv2
+    import mediapipe as mp
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    options = vision.FaceLandmarkerOptions(
+        base_options=BaseOptions(model_asset_path=str(find_face_model())),
+        running_mode=vision.RunningMode.VIDEO,
+        num_faces=1,
+        output_face_blendshapes=True,
+        output_facial_transformation_matrixes=True,
+    )
+    latencies: list[float] = []
+    with (
+        vision.FaceLandmarker.create_from_options(options) as landmarker,
+        DeviceProcesses([["camera", "--file", str(clip), "--loop"]]),
+        closing(_find(Kind.CAMERA)) as inlet,
+    ):
+        end_s = lsl_clock() + SETTLE_S + seconds
+        while lsl_clock() < end_s:
+            block = inlet.read(0.1)
+            for stamp, jpeg in zip(block.timestamps, block.data, strict=True):
+                picture = cv2.imdecode(np.frombuffer(jpeg, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
+                image = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.asarray(picture))
+                landmarker.detect_for_video(image, int(stamp * 1000))
+                latencies.append(lsl_clock() - stamp)
+    return np.array(latencies[int(SETTLE_S / 2 * fps) :])
 
 
 def _film(folder: Path, fps: float) -> Path:
@@ -159,7 +200,7 @@ def _print(result: dict[str, object]) -> None:
     table = Table(title=f"Capture to output, ms ({result['machine']}, {result['fps']:.1f} frames/s)")
     for heading in ("path", "p50", "p95", "p99", "count", "skipped"):
         table.add_column(heading, justify="left" if heading == "path" else "right")
-    for name in ("camera_to_valence_ms", "emg_to_activity_ms"):
+    for name in ("bare_face_landmarker_ms", "camera_to_valence_ms", "emg_to_activity_ms"):
         row = result[name]
         assert isinstance(row, dict)
         cells = [f"{row[key]:.1f}" for key in ("p50", "p95", "p99")]

@@ -77,7 +77,7 @@ def play(
             pipeline.thermal(block)
         fused = pipeline.drain(alive)
         if faces is not None:
-            pipeline.skin(faces)
+            pipeline.follow(faces)
         rows.append(fused.valence)
         events += fused.events
     fused = pipeline.drain(frozenset(), flush=True)
