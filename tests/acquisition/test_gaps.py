@@ -42,7 +42,7 @@ cut_points = st.lists(st.integers(0, 400), max_size=6)
     lost=st.lists(st.tuples(st.integers(1, 399), st.integers(1, 40)), max_size=5, unique_by=lambda x: x[0]),
     cuts=cut_points,
     jitter=st.floats(0, 0.2),
-    rate_error=st.floats(-0.004, 0.004),
+    rate_error=st.floats(-0.002, 0.002),  # boards advertise their measured rate
     seed=st.integers(0, 99),
 )
 def test_lost_samples_of_a_regular_stream_are_counted(lost, cuts, jitter, rate_error, seed):
