@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from acquisition.stream import (
     FRAME_KINDS,
     INVALID_CENTI_CELSIUS,
+    TEXT_KINDS,
     Channel,
     FrameFormat,
     InvalidSignal,
@@ -254,7 +255,7 @@ def read_xml(xml: str | bytes) -> Announced:
         return _read_thermal(parts)
     if kind is Kind.EMG:
         return _read_emg(parts)
-    if kind in (Kind.MARKERS, Kind.FACE_EVENTS):
+    if kind in TEXT_KINDS:
         return _read_texts(parts)
     if lsl_format == "string":
         raise InvalidSignal(f"Stream {name!r} of type {kind} sends texts where numbers are expected.")

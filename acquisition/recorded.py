@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from acquisition.gaps import SampleNumbers
 from acquisition.lsl_metadata import THERMAL_COUNTER_MODULUS, Announced
 from acquisition.matroska import FrameReader, is_finished
-from acquisition.stream import FRAME_KINDS, InvalidSignal, Kind, Samples, SampleType, StreamSpec
+from acquisition.stream import (
+    FRAME_KINDS,
+    TEXT_KINDS,
+    InvalidSignal,
+    Kind,
+    Samples,
+    SampleType,
+    StreamSpec,
+)
 from acquisition.xdf_header import FrameIndex
 from acquisition.xdf_reader import XdfFile, XdfStream
 
@@ -64,7 +72,7 @@ class RecordedSamples:
         if started is not None and not damaged:
             self.timestamps, self.numbers = stamps, _numbers_as_noted(stamps, started)
             return
-        if self.spec.kind in (Kind.MARKERS, Kind.FACE_EVENTS):
+        if self.spec.kind in TEXT_KINDS:
             # Two markers at one instant are both meant: none is left out, whatever its stamp.
             self.timestamps, self.numbers = stamps, np.arange(len(stamps), dtype=np.int64)
             return

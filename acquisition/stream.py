@@ -41,6 +41,9 @@ class Kind(StrEnum):
 FRAME_KINDS = frozenset({Kind.CAMERA, Kind.THERMAL})
 """Kinds whose samples are pictures; recordings keep them in Matroska, not in XDF."""
 
+TEXT_KINDS = frozenset({Kind.MARKERS, Kind.FACE_EVENTS, Kind.GROUND_TRUTH})
+"""Kinds whose samples are texts."""
+
 
 class SampleType(StrEnum):
     """How one value of a stream is stored (LSL channel formats by their numpy names)."""

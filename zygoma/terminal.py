@@ -150,7 +150,10 @@ def _valence(snapshot: Snapshot) -> Panel:
 
 def _muscles(snapshot: Snapshot) -> Panel:
     row = snapshot.rows.get(Kind.MUSCLE_ACTIVITY, {})
-    table = Table.grid(padding=(0, 1))
+    table = Table.grid(padding=(0, 1), expand=True)
+    for _ in range(6):
+        table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for label in _labels(row, "_envelope_uv"):
         z = row.get(f"{label}_z", math.nan)
         bursting = row.get(f"{label}_burst", 0.0) > 0
@@ -162,9 +165,7 @@ def _muscles(snapshot: Snapshot) -> Panel:
             f"z {number(z, '+5.1f')}",
             Text("burst" if bursting else "     ", style="bold magenta"),
             _light(quality),
-            Text(
-                snapshot.quality_words.get(label, "") if quality < 1 else "", style="dim", overflow="ellipsis"
-            ),
+            Text(snapshot.quality_words.get(label, "").partition(": ")[2], style="dim"),
         )
     if not row:
         table.add_row(Text("no EMG", style="dim"))

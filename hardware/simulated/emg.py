@@ -80,7 +80,7 @@ class SimulatedEmg(OpenedSource):
         chunk_s: float = 0.01,
         lead_s: float = EMG_LEAD_S,
         tonic_uv: float = 1.7,
-        mains_uv: float = 0.8,
+        mains_uv: float = 0.5,
         mains_hz: float = 50.0,
         drift_uv: float = 25.0,
         name: str = "zygoma simulated EMG",

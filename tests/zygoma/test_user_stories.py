@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from acquisition.recording import Recording
+from acquisition.stream import Kind
 from fusion.events import EVENT_KEYS
 
 DEMO_S = 18.0
@@ -100,6 +102,8 @@ def test_the_recording_of_a_demo_is_whole(session: tuple[Path, list[dict[str, ob
     assert {f"{stem}{end}" for end in (".xdf", "_camera.mkv", "_thermal.mkv", "_session.json")} <= names
     about = json.loads((folder / f"{stem}_session.json").read_text())
     assert about["state"] == "complete"
+    kinds = {spec.kind for spec in Recording(folder).specs}
+    assert kinds >= {Kind.CAMERA, Kind.EMG, Kind.THERMAL, Kind.GROUND_TRUTH, Kind.VALENCE}
 
 
 def test_analysis_gives_the_events_of_the_live_run(
