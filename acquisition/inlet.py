@@ -34,6 +34,9 @@ from acquisition.stream import (
 SILENCE_S = 1.0
 """A stream that should flow and has not for so long is silent."""
 
+FIRST_SAMPLE_S = 5.0
+"""A device may announce itself this long before its first sample: boards and replays get ready meanwhile."""
+
 _SLICE_S = 0.2  # longest single wait inside liblsl, so that close() and Ctrl-C are answered
 _RATE_WINDOW_S = 10.0
 _SAME_HOST_OFFSET_S = 0.05  # clocks of one machine agree far better than this
@@ -347,7 +350,8 @@ class LslInlet(OpenedSource):
 
     def _note_silence(self) -> None:
         away_s = self._clock() - self._arrival_s
-        if self._silent or not self._steady or away_s <= SILENCE_S:
+        patience_s = SILENCE_S if self._received else FIRST_SAMPLE_S
+        if self._silent or not self._steady or away_s <= patience_s:
             return
         self._silent = True
         since = "since it was opened" if not self._received else f"for {away_s:.1f} s"

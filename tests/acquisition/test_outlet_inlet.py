@@ -119,7 +119,7 @@ def test_numbers_are_exact_and_in_order():
 
 @pytest.mark.parametrize("dtype", [t for t in SampleType if t is not SampleType.STRING])
 def test_every_number_type(dtype):
-    spec = emg_spec(kind=Kind.GROUND_TRUTH, dtype=dtype)
+    spec = emg_spec(kind=Kind.MUSCLE_ACTIVITY, dtype=dtype)
     data = np.array([[1, -2], [300, 32767]], dtype=dtype.value)
     with connected(spec) as (outlet, inlet):
         outlet.push(Block(spec, stamps(2, 500.0), data, 0))
