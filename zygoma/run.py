@@ -93,14 +93,14 @@ def run_live(options: LiveOptions) -> None:
 def run_demo(options: LiveOptions, *, seed: int, camera_rate_hz: float) -> None:
     """The live engine beside the simulated person's device processes."""
     from zygoma.demo import DeviceProcesses, simulated_devices
-    from zygoma.warmup import warm_up, warm_up_simulation
+    from zygoma.warmup import warm_up
 
     network.configure(lan=False)
     with stop_signals() as stop:
         if not options.json:
             console.print("Preparing the processors (the first time takes about a minute) ...")
         warm_up()
-        warm_up_simulation()
+
         commands, _ = simulated_devices(seed=seed, duration_s=options.seconds, camera_rate_hz=camera_rate_hz)
         with DeviceProcesses(commands):
             _run_engine(options, stop)

@@ -33,7 +33,7 @@ from processing.face_model import find_face_model
 from zygoma.demo import DeviceProcesses, simulated_devices
 from zygoma.options import errors
 from zygoma.simulation import simulated_blocks
-from zygoma.warmup import warm_up_simulation
+from zygoma.warmup import warm_up
 
 SETTLE_S = 4.0
 """Left out at the start: the scenario has not begun, caches are cold."""
@@ -55,7 +55,7 @@ def run(*, fps: float = 30.0, seconds: float = 30.0) -> dict[str, object]:
         ``camera_to_valence_ms`` and ``emg_to_activity_ms`` with p50, p95, p99; frames; skipped; machine.
     """
     network.configure(lan=False)
-    warm_up_simulation()
+    warm_up()
     with TemporaryDirectory() as folder:
         clip = _film(Path(folder), fps)
         bare = _bare_loop(clip, fps, min(seconds, BARE_S))
