@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -125,6 +126,9 @@ def _run_engine(options: LiveOptions, stop: threading.Event) -> None:
     # Drawing the screen is plain Python for tens of milliseconds; no frame may wait that long for its turn.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     warm_up()
+    # What is loaded by now stays: the collector need not walk through it again while frames come in.
+    gc.collect()
+    gc.freeze()
     settings = EngineSettings(pipeline=options.pipeline, names=options.names)
     with _recorder(options) as recorder:
         engine = Engine(settings, recorder=recorder, on_event=on_event, on_incident=on_incident)
