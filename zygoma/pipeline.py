@@ -16,7 +16,6 @@ from threading import Lock
 from typing import Any
 
 from acquisition.stream import IRREGULAR_RATE_HZ, Block, Kind, SampleType, StreamSpec
-from fusion.events import FaceEvent
 from fusion.fuse import Fused, Fusion, FusionSettings
 from fusion.micro_expressions import MicroSettings
 from processing.action_units import action_unit_channels
@@ -189,6 +188,3 @@ def _fusion_settings(settings: PipelineSettings) -> FusionSettings:
     if settings.me_threshold is None:
         return FusionSettings()
     return FusionSettings(micro=MicroSettings(me_threshold=settings.me_threshold))
-
-
-__all__ = ["SENSOR_KINDS", "FaceEvent", "Pipeline", "PipelineSettings"]
