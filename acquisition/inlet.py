@@ -392,6 +392,11 @@ class LslInlet(OpenedSource):
         return taken
 
     @property
+    def age_s(self) -> float:
+        """`StreamHealth.age_s` alone, cheap enough to ask for with every sample."""
+        return self._clock() - self._last_s
+
+    @property
     def health(self) -> StreamHealth:
         """The accounts so far. Safe from any thread."""
         recent = tuple(self._recent)
@@ -405,7 +410,7 @@ class LslInlet(OpenedSource):
             reconnects=self._reconnects,
             dropped_disordered=self._dropped,
             effective_rate_hz=rate_hz,
-            age_s=self._clock() - self._last_s,
+            age_s=self.age_s,
             clock_offset_s=self._offset_s,
             last_stamp_s=self._last_s,
         )

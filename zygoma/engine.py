@@ -194,7 +194,7 @@ class Engine:
         return frozenset(
             kind
             for kind, spec in list(self._sensors.items())
-            if (inlet := inlets.get(spec.source_id)) is not None and inlet.health.age_s < FUSION_HORIZON_S
+            if (inlet := inlets.get(spec.source_id)) is not None and inlet.age_s < FUSION_HORIZON_S
         )
 
     def _fuse(self) -> None:

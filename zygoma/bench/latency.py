@@ -200,10 +200,15 @@ def _print(result: dict[str, object]) -> None:
     table = Table(title=f"Capture to output, ms ({result['machine']}, {result['fps']:.1f} frames/s)")
     for heading in ("path", "p50", "p95", "p99", "count", "skipped"):
         table.add_column(heading, justify="left" if heading == "path" else "right")
+    bare = result["bare_face_landmarker_ms"]
+    assert isinstance(bare, dict)
     for name in ("bare_face_landmarker_ms", "camera_to_valence_ms", "emg_to_activity_ms"):
         row = result[name]
         assert isinstance(row, dict)
         cells = [f"{row[key]:.1f}" for key in ("p50", "p95", "p99")]
         count = row.get("frames", row.get("samples"))
         table.add_row(name.removesuffix("_ms"), *cells, str(count), str(row.get("skipped", "")))
+        if name == "camera_to_valence_ms":
+            ratios = [f"{row[key] / bare[key]:.2f}" for key in ("p50", "p95", "p99")]
+            table.add_row("camera_to_valence / bare", *ratios, "", "")
     errors.print(table)
