@@ -65,6 +65,10 @@ HEAD_CHANNELS: tuple[Channel, ...] = (
     Channel("head_speed", "pixels/second", "Head"),
     Channel("blink_left", "normalized", "Eyelid"),
     Channel("blink_right", "normalized", "Eyelid"),
+    # What speaks against the picture: `processing.face_quality` measures it.
+    Channel("flags", "bitmask", "Quality"),
+    Channel("sharpness", "normalized", "Quality"),
+    Channel("brightness", "normalized", "Quality"),
 )
 
 
