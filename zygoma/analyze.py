@@ -106,7 +106,7 @@ def session_inputs(path: Path) -> Inputs:
             f"{path} holds no camera, EMG or thermal stream to analyse; its streams: {found}."
         )
     blocks = {kind: iter(recording.blocks(spec)) for kind, spec in specs.items()}
-    return Inputs(specs, blocks, recording.start_s, recording.duration_s, path.stem)
+    return Inputs(specs, blocks, recording.start_s, recording.duration_s, recording.path.stem)
 
 
 def source_inputs(sources: Mapping[Kind, Source], stack: ExitStack, label: str) -> Inputs:
