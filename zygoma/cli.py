@@ -327,6 +327,51 @@ def atlas(
     print_atlas(name, as_json=json)
 
 
+@app.command("au-table")
+def au_table(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV or TSV: action_units (1+2+12) and a score per basic emotion.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
+    method: Annotated[
+        int | None, typer.Option(help="1 or 2: only that algorithm; both without.", min=1, max=2)
+    ] = None,
+    top: Annotated[int, typer.Option(help="AUs listed per emotion.", min=1)] = 10,
+    per_occurrence: Annotated[
+        bool, typer.Option("--per-occurrence", help="Algorithm 2 per sample with the AU, like table 2.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """The paper's algorithms 1 and 2 on any annotated data set: which AUs make which emotion.
+
+    Example: zygoma au-table dataset.csv --top 5
+    """
+    from zygoma.au_table_command import print_au_table
+
+    print_au_table(dataset, method=method, top=top, per_occurrence=per_occurrence, as_json=json)
+
+
+@app.command()
+def reliability(
+    coders: Annotated[list[Path], typer.Argument(help="One events.tsv per coder, two or more.", exists=True)],
+    overlap: Annotated[
+        float, typer.Option(help="Intersection over union from which two events are one.", min=0.01, max=1)
+    ] = 0.5,
+    json: Json = False,
+) -> None:
+    """Do the coders agree? Equation 2's R for N coders, and kappa.
+
+    Example: zygoma reliability coder_a.tsv coder_b.tsv
+    """
+    from zygoma.reliability_command import print_reliability
+
+    print_reliability(coders, least_overlap=overlap, as_json=json)
+
+
 @app.command()
 def doctor(json: Json = False) -> None:
     """Check the installation and say how to mend it.

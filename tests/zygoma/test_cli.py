@@ -9,13 +9,16 @@ from typer.testing import CliRunner
 
 from zygoma.cli import app
 
-COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+COMMANDS = [
+    command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+]
 
 
 def test_the_commands_of_this_version_are_there() -> None:
     assert set(COMMANDS) >= {
         *("demo", "devices", "publish", "live", "record"),
         *("replay", "analyze", "atlas", "bench", "doctor", "repair"),
+        *("au-table", "reliability"),
     }
 
 
