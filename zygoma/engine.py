@@ -11,18 +11,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acquisition.clock import Clock, lsl_clock
 from acquisition.inlet import Incident
 from acquisition.outlet import LslOutlet
-from acquisition.recorder import DiskFull, Recorder, RecordingFailed
+from acquisition.recorder import MARKERS, DiskFull, Recorder, RecordingFailed
 from acquisition.stream import Block, Kind, StreamSpec
 from fusion.events import FaceEvent, events_stream_spec
 from fusion.fuse import Fused
 from processing.camera import predecoded
 from zygoma.pipeline import SENSOR_KINDS, Pipeline, PipelineSettings
 from zygoma.readers import FrameQueue, StreamReaders
-from zygoma.state import LiveState, Snapshot, StreamState
+from zygoma.state import LiveState, Onlooker, Snapshot, StreamState
 
 INPUT_KINDS = (*SENSOR_KINDS, Kind.MARKERS, Kind.GROUND_TRUTH)
 """Streams the engine listens to; sensors are measured, the others are recorded and shown."""
@@ -57,6 +58,7 @@ class Engine:
         recorder: Receives every input and derived block, when given.
         on_event: Called with each confirmed event, from an input thread.
         on_incident: Called with each incident of a stream, from an input thread.
+        onlooker: Is shown everything that comes in and goes out, as it happens.
         clock: The LSL clock.
     """
 
@@ -67,12 +69,14 @@ class Engine:
         recorder: Recorder | None = None,
         on_event: Callable[[FaceEvent], None] = lambda event: None,
         on_incident: Callable[[Incident], None] = lambda incident: None,
+        onlooker: Onlooker | None = None,
         clock: Clock = lsl_clock,
     ) -> None:
         self.settings = settings or EngineSettings()
         self.recorder = recorder
         self._on_event = on_event
         self._on_incident = on_incident
+        self._onlooker = onlooker
         self._clock = clock
         self._pipeline = Pipeline({}, self.settings.pipeline)
         self._state = LiveState()
@@ -83,6 +87,9 @@ class Engine:
         self._frames: FrameQueue | None = None
         self._events_spec = events_stream_spec()
         self._events_sent = 0
+        self._marker_lock = threading.Lock()
+        self._markers_sent = 0
+        self._marked_s = -np.inf
         self._readers = StreamReaders(
             self._attach,
             wanted=self._wanted,
@@ -104,6 +111,7 @@ class Engine:
         """Begin to look for streams and to process them as they appear."""
         self.started_s = self._clock()
         self._output(self._events_spec)
+        self._output(MARKERS)
         self._readers.start()
 
     def stop(self) -> None:
@@ -125,10 +133,27 @@ class Engine:
         """False once `stop` was called or a thread failed."""
         return self._readers.running and (self._frames is None or self._frames.running)
 
+    def mark(self, text: str) -> float:
+        """Note `text` now: on LSL in the stream `zygoma_markers`, in the recording, and on the display.
+
+        May be called from any thread.
+
+        Returns:
+            The stamp of the note, LSL clock.
+        """
+        with self._marker_lock:
+            # Two notes at one instant still need stamps in order.
+            self._marked_s = max(self._clock(), float(np.nextafter(self._marked_s, np.inf)))
+            block = Block(MARKERS, np.array([self._marked_s]), (text,), self._markers_sent)
+            self._markers_sent += 1
+            self._emit(block, row=False)
+            return self._marked_s
+
     # -- streams -------------------------------------------------------------------------------------
 
     def _wanted(self, spec: StreamSpec) -> bool:
-        if spec.kind not in INPUT_KINDS:
+        if spec.kind not in INPUT_KINDS or spec.source_id == MARKERS.source_id:
+            # Our own notes are recorded as they are made, without the way over the network.
             return False
         name = self.settings.names.get(spec.kind)
         if name is not None and spec.name != name:
@@ -142,7 +167,7 @@ class Engine:
     def _attach(self, spec: StreamSpec) -> Callable[[Block], None]:
         self._to_disk(lambda recorder: recorder.add_stream(spec))
         if spec.kind not in SENSOR_KINDS:
-            return self._record
+            return self._keep
         self._output(self._pipeline.attach(spec))
         self._sensors[spec.kind] = spec
         if spec.kind is Kind.CAMERA:
@@ -151,7 +176,7 @@ class Engine:
 
         def record_and_measure(block: Block) -> None:
             # Recorded first: whatever happens in the processors, the input is safe.
-            self._record(block)
+            self._keep(block)
             step(block)
 
         return record_and_measure
@@ -175,10 +200,12 @@ class Engine:
         if waiting and self._clock() - frame.timestamps[0] > CAMERA_LAG_LIMIT_S:
             with self._state_lock:
                 self._state.skipped += 1
+            self._show_face(frame, None)
             return
         faces = self._pipeline.face(frame)
         self._fuse()
         self._emit(faces.action_units)
+        self._show_face(frame, faces.points[0])
         self._pipeline.follow(faces)
 
     def _emg(self, block: Block) -> None:
@@ -188,6 +215,10 @@ class Engine:
 
     def _thermal(self, block: Block) -> None:
         self._emit(self._pipeline.thermal(block))
+
+    def _show_face(self, frame: Block, points_px: NDArray[np.float32] | None) -> None:
+        if self._onlooker is not None:
+            self._onlooker.face(float(frame.timestamps[0]), points_px)
 
     def _alive(self) -> frozenset[Kind]:
         inlets = self._readers.inlets
@@ -217,6 +248,8 @@ class Engine:
             with self._state_lock:
                 self._state.events.extend(fused.events)
             for event in fused.events:
+                if self._onlooker is not None:
+                    self._onlooker.event(event)
                 self._on_event(event)
 
     def _emit(self, block: Block, *, row: bool = True) -> None:
@@ -225,15 +258,17 @@ class Engine:
         outlet = self._output(block.spec)
         if outlet is not None:
             outlet.push(block)
-        self._record(block)
+        self._keep(block)
         if row:
             with self._state_lock:
                 self._state.rows[block.spec.kind] = (block.spec, block.array[-1].copy())
 
     # -- telling ---------------------------------------------------------------------------------------
 
-    def _record(self, block: Block) -> None:
+    def _keep(self, block: Block) -> None:
         self._to_disk(lambda recorder: recorder.write(block))
+        if self._onlooker is not None:
+            self._onlooker.block(block)
 
     def _to_disk(self, work: Callable[[Recorder], None]) -> None:
         if self.recorder is None:
@@ -264,6 +299,7 @@ class Engine:
                 streams=streams,
                 rows=self._state.labelled_rows(),
                 quality_words=self._pipeline.quality_words(),
+                emg_quality=self._pipeline.emg_quality(),
                 events=tuple(self._state.events),
                 incidents=tuple(self._state.incidents),
                 latency=self._state.latency(),

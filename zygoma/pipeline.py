@@ -15,12 +15,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from acquisition.stream import IRREGULAR_RATE_HZ, Block, Kind, SampleType, StreamSpec
 from fusion.fuse import Fused, Fusion, FusionSettings
 from fusion.micro_expressions import MicroSettings
 from processing.action_units import action_unit_channels
 from processing.camera import CameraChain, Faces
 from processing.emg import MuscleActivity
+from processing.emg_quality import ChannelQuality
 from processing.findings import Burst
 from processing.spotting import MicroMovementSpotter
 from processing.thermal import SkinTemperature
@@ -176,6 +180,14 @@ class Pipeline:
     def quality_words(self) -> dict[str, str]:
         """Sentences an assistant can act on, by EMG channel; empty without EMG."""
         return self._emg.quality_words() if self._emg is not None else {}
+
+    def emg_quality(self) -> dict[str, ChannelQuality]:
+        """Quality indices by EMG channel; empty without EMG."""
+        return self._emg.quality() if self._emg is not None else {}
+
+    def thermal_landmarks_px(self) -> NDArray[np.float64] | None:
+        """The face mesh [478, 2] in the newest thermal picture, for a display; None without a face."""
+        return self._thermal.landmarks_px if self._thermal is not None else None
 
     def close(self) -> None:
         """Free the face model and the follower's thread."""

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.inlet import Incident, StreamHealth
 from acquisition.recorder import RecorderStatus
-from acquisition.stream import Kind, StreamSpec
+from acquisition.stream import Block, Kind, StreamSpec
 from fusion.events import FaceEvent
+from processing.emg_quality import ChannelQuality
 
 EVENTS_KEPT = 200
 INCIDENTS_KEPT = 100
 LATENCIES_KEPT = 1024
+
+
+class Onlooker(Protocol):
+    """Is shown what the engine handles, from its input threads; every method must return at once."""
+
+    def block(self, block: Block) -> None:
+        """A block of any input or derived stream."""
+
+    def face(self, stamp_s: float, points_px: NDArray[np.float32] | None) -> None:
+        """The camera frame of this stamp was measured: its landmarks [478, 3], or None without a face."""
+
+    def event(self, event: FaceEvent) -> None:
+        """An event was confirmed."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,7 @@ class Snapshot:
     latency: Latency | None
     skipped: int
     recording: RecorderStatus | None
+    emg_quality: dict[str, ChannelQuality] = field(default_factory=dict)
 
 
 @dataclass

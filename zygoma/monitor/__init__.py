@@ -1,0 +1,1 @@
+"""The live monitor: a page in the browser that shows an experimenter what the engine sees."""
