@@ -83,7 +83,7 @@ class StreamHealth:
         gaps: Places where they did.
         reconnects: Times the stream came back.
         dropped_disordered: Samples received and left out, because their stamp was not later than the one
-            before, or not a number, or their frame was the frame before again.
+            before, or not a number, or their frame was the frame before again, or held no picture.
         effective_rate_hz: Rate of the last 10 s by the stamps; NaN while unknown.
         age_s: Age of the newest sample; NaN before the first.
         clock_offset_s: Added to the stamps to bring them to this machine's clock; 0 for its own streams.
@@ -271,6 +271,11 @@ class LslInlet(OpenedSource):
     def _accept(self, values: Any, stamps: NDArray[np.float64], now_s: float, restarted: bool) -> None:
         assert self._announced is not None
         wire = self._announced.wire
+        if self._spec.kind is Kind.CAMERA and not all(values[:, wire.jpeg].tolist()):
+            # A sample without a picture is a lost frame, and becomes a gap as any other.
+            there = np.array([bool(jpeg) for jpeg in values[:, wire.jpeg].tolist()])
+            values, stamps = values[there], stamps[there]
+            self._dropped += int(np.count_nonzero(~there))
         counter = self._counter(values, wire.counter)
         numbering = self._numbers.number(stamps, counter, restarted=restarted)
         self._dropped += numbering.dropped

@@ -185,6 +185,17 @@ def test_camera_gaps_come_from_the_frame_number():
         assert inlet.health.lost == 3
 
 
+def test_a_camera_sample_without_a_picture_is_a_lost_frame():
+    spec = camera_spec()
+    times = stamps(4, 30.0)
+    with connected(spec) as (outlet, inlet):
+        outlet.push(Block(spec, times, (b"a", b"", b"c", b"d"), 0))
+        before, after = receive(inlet, 3)
+        assert (before.data, after.data) == ((b"a",), (b"c", b"d"))
+        assert (before.end, after.first) == (1, 2)
+        assert inlet.health.lost == 1
+
+
 def test_thermal_frames():
     spec = StreamSpec(
         f"thermal{next(_ids)}",
