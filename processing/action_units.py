@@ -283,7 +283,7 @@ class ActionUnitEstimator:
         neutral = self._estimator.neutral
         if neutral is None:
             face, residual = to_face_coordinates(points_px, observation.transform), 0.0
-            self._estimator.update(time_s, face, shapes, True)
+            self._estimator.update(time_s, face, shapes)
             neutral = self._estimator.neutral
             assert neutral is not None
         face, _, residual = align_to_neutral(points_px, neutral.points)
@@ -305,8 +305,7 @@ class ActionUnitEstimator:
             0.0,
         )
         self._fill(row, activations, model, face, neutral, pose, time_s)
-        quiet = speed < 20.0 and float(activations.max()) < 0.3
-        self._estimator.update(time_s, face, shapes, quiet)
+        self._estimator.update(time_s, face, shapes)
         return row
 
     def _model_for(self, neutral: Neutral) -> InverseModel:

@@ -1,35 +1,70 @@
 """The person's own neutral face, which every activation is measured against.
 
 Faces differ by more than expressions move them: without a personal neutral a low brow reads as a frown. The
-neutral comes from a rest stretch, or from a running estimate that converges in the first seconds and then
-follows slowly while the face is quiet.
+neutral comes from a rest stretch, or is found on the fly as the state in which the face rests longest.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from acquisition.stream import InvalidSignal
 from processing.landmarks import BLENDSHAPES, LANDMARK_COUNT
 
 SETTLING_S = 1.5
-"""Length of the first stretch whose median is the running neutral's start."""
+"""Time in sight of the face after which its running neutral can be trusted."""
 
 SPACING_S = 0.03
-"""Least time between two frames that are kept for a median: bounds the memory at any frame rate."""
+"""Least time between two frames of a rest that are kept for its median: bounds the memory at any rate."""
 
 FOLLOWING_S = 30.0
-"""Time constant of the slow following while the face is quiet."""
+"""Time constant with which a state follows the slow drift of the face in it."""
+
+MEMORY_S = 60.0
+"""Time constant with which past dwelling is forgotten."""
 
 REVIEW_S = 0.2
-"""How often the median is taken anew while settling."""
+"""How often the running neutral is published anew."""
 
 MAX_KEPT = 600
 """Frames kept of a rest stretch; a longer one is thinned to every second frame, again and again."""
+
+STATES = 12
+"""States that are remembered; a new one takes the place of the one dwelt in least."""
+
+REACH_IOD = 0.03
+"""Frames in which no feature point is farther than this from a state's belong to it: a third of a marked
+movement, several times the jitter of a webcam's landmarks."""
+
+# fmt: off
+_FEATURES = np.array(
+    [107, 55, 105, 70, 336, 285, 334, 300,  # brows
+     159, 145, 386, 374,  # lids
+     64, 294, 61, 291, 0, 13, 14, 17, 199],  # nose wings, lips, chin
+    dtype=np.int64,
+)
+# fmt: on
+
+_SWITCH_RATIO = 1.5
+"""How much longer another state must have been dwelt in to become the neutral ..."""
+
+_SWITCH_LEAST_S = 2.0
+"""... and how long at least."""
+
+_EXPRESSIVE = tuple(
+    BLENDSHAPES.index(name)
+    for name in ("mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "jawOpen")
+)
+"""Blendshapes that are low in nearly every resting face: a smile held long is none the less no rest."""
+
+_EXPRESSIVE_WEIGHT = 1.5
+"""Logarithm of the dwell ratio that one such blendshape at 1 outweighs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,15 +114,36 @@ class Neutral:
         return neutral
 
 
+@njit(cache=True, nogil=True)
+def _nearest(
+    sample: NDArray[np.float64],
+    means: NDArray[np.float64],
+    dwell_s: NDArray[np.float64],
+    features: NDArray[np.int64],
+) -> tuple[int, float]:  # pragma: no cover - compiled
+    """The state nearest to a sample and its distance: that of the feature point that is farthest off, IOD."""
+    best, best_squared = -1, np.inf
+    for k in range(means.shape[0]):
+        if dwell_s[k] < 0.0:
+            continue
+        farthest = 0.0
+        for feature in features:
+            x = sample[3 * feature] - means[k, 3 * feature]
+            y = sample[3 * feature + 1] - means[k, 3 * feature + 1]
+            farthest = max(farthest, x * x + y * y)
+        if farthest < best_squared:
+            best, best_squared = k, farthest
+    return best, np.sqrt(best_squared)
+
+
 class NeutralEstimator:
     """Finds the neutral as frames come in: causal, and the same for any chunking of them.
 
-    Before a rest stretch has ended (or when there is none) the median of the first `SETTLING_S` of face
-    frames serves; afterwards it follows the quiet face slowly, with the misfit of each coordinate clipped, so
-    that no expression is learned away. A neutral that was given, or measured in a rest, stays.
+    Before a rest stretch has ended (or when there is none) the face's states are told apart as they appear:
+    a frame belongs to the nearest state in reach or begins a new one. The neutral is the first state, until
+    another has been dwelt in clearly longer; an expression, even one held for a while, is a state of its own
+    and does not bend it. A neutral that was given, or measured in a rest, stays.
     """
-
-    _STEP_LIMIT_IOD = 0.01
 
     def __init__(self, rest: tuple[float, float] | None = None, neutral: Neutral | None = None) -> None:
         if rest is not None and not rest[1] > rest[0]:
@@ -99,12 +155,13 @@ class NeutralEstimator:
     def reset(self) -> None:
         """Start anew, with the neutral that was given, if any."""
         self.neutral: Neutral | None = self._given
-        self.version = 0
-        """Counts every change of `neutral`, so that what is derived from it can be renewed."""
         self._fixed = self._given is not None
-        self._kept: list[NDArray[np.float64]] = []
+        self._means = np.zeros((STATES, 3 * LANDMARK_COUNT + len(BLENDSHAPES)))
+        self._dwell_s = np.full(STATES, -1.0)  # negative: no such state
+        self._frames = np.zeros(STATES, dtype=np.int64)
+        self._present = 0
         self._rested: list[NDArray[np.float64]] = []
-        self._first_s = self._kept_s = self._rested_s = self._review_s = self._last_s = np.nan
+        self._first_s = self._rested_s = self._review_s = self._last_s = math.nan
         self._rest_spacing_s = SPACING_S
 
     @property
@@ -112,41 +169,34 @@ class NeutralEstimator:
         """0 at the first face frame, 1 once the neutral can be trusted."""
         if self._fixed:
             return 1.0
-        if self.neutral is None or np.isnan(self._first_s):
+        if self.neutral is None:
             return 0.0
         return float(min(1.0, (self._last_s - self._first_s) / SETTLING_S))
 
-    def update(
-        self,
-        time_s: float,
-        points: NDArray[np.float64],
-        blendshapes: NDArray[np.float64],
-        quiet: bool,
-    ) -> None:
+    def update(self, time_s: float, points: NDArray[np.float64], blendshapes: NDArray[np.float64]) -> None:
         """Take one face frame in.
 
         Args:
             time_s: Its stamp.
             points: [478, 3] in face coordinates, aligned with the present neutral.
             blendshapes: [52].
-            quiet: The face is still and near the present neutral.
         """
-        sample = np.concatenate([points.ravel(), blendshapes])
+        if self._fixed:
+            return
+        sample = np.concatenate((points.ravel(), blendshapes))
         self._collect_rest(time_s, sample)
         if self._fixed:
             return
         if self.neutral is None:
-            self._first_s = self._kept_s = self._review_s = self._last_s = time_s
-            self._kept = [sample]
-            self._set(sample, 1)
-            return
+            self._first_s = self._last_s = time_s
         step_s = max(0.0, min(time_s - self._last_s, 0.2))
         self._last_s = time_s
-        if time_s - self._first_s <= SETTLING_S:
-            self._settle(time_s, sample)
-        elif quiet:
-            self._kept = []
-            self._follow(step_s, sample)
+        self._visit(sample, step_s)
+        present = self._best_state()
+        due = self._frames[present] <= 5 or not time_s - self._review_s < REVIEW_S
+        if self.neutral is None or present != self._present or due:
+            self._present, self._review_s = present, time_s
+            self._publish(self._means[present], int(self._frames[present]))
 
     def _collect_rest(self, time_s: float, sample: NDArray[np.float64]) -> None:
         if self.rest is None:
@@ -159,32 +209,39 @@ class NeutralEstimator:
                     self._rested = self._rested[::2]
                     self._rest_spacing_s *= 2.0
         elif time_s > self.rest[1] and self._rested:
-            self._set(np.median(np.stack(self._rested), axis=0), len(self._rested))
+            self._publish(np.median(np.stack(self._rested), axis=0), len(self._rested))
             self._rested = []
             self._fixed = True
 
-    def _settle(self, time_s: float, sample: NDArray[np.float64]) -> None:
-        if time_s - self._kept_s >= SPACING_S:
-            self._kept.append(sample)
-            self._kept_s = time_s
-        if len(self._kept) <= 5 or time_s - self._review_s >= REVIEW_S:
-            self._review_s = time_s
-            self._set(np.median(np.stack(self._kept), axis=0), len(self._kept))
+    def _visit(self, sample: NDArray[np.float64], step_s: float) -> None:
+        self._dwell_s *= math.exp(-step_s / MEMORY_S)
+        state, distance = _nearest(sample, self._means, self._dwell_s, _FEATURES)
+        if distance >= REACH_IOD:
+            state = self._least_dwelt()
+            self._means[state], self._dwell_s[state], self._frames[state] = sample, step_s, 1
+            return
+        self._frames[state] += 1
+        self._dwell_s[state] += step_s
+        # Frames at the rim are on their way to another state and count less.
+        near = (1.0 - (distance / REACH_IOD) ** 2) ** 2
+        share = near * max(1.0 / self._frames[state], min(1.0, step_s / FOLLOWING_S))
+        self._means[state] += share * (sample - self._means[state])
 
-    def _follow(self, step_s: float, sample: NDArray[np.float64]) -> None:
-        assert self.neutral is not None
-        present = self._flat(self.neutral)
-        limit = np.full(len(sample), np.inf)
-        limit[: 3 * LANDMARK_COUNT] = self._STEP_LIMIT_IOD
-        step = np.clip(sample - present, -limit, limit) * (step_s / FOLLOWING_S)
-        self._set(present + np.nan_to_num(step), self.neutral.frames + 1)
+    def _least_dwelt(self) -> int:
+        if self.neutral is None:
+            return self._present
+        others = self._dwell_s.copy()
+        others[self._present] = np.inf
+        return int(np.argmin(others))
 
-    @staticmethod
-    def _flat(neutral: Neutral) -> NDArray[np.float64]:
-        return np.concatenate([neutral.points.ravel(), neutral.blendshapes])
+    def _best_state(self) -> int:
+        shapes = self._means[:, 3 * LANDMARK_COUNT :]
+        expressive = _EXPRESSIVE_WEIGHT * shapes[:, _EXPRESSIVE].sum(axis=1)
+        score = np.log(np.maximum(self._dwell_s, 1e-3)) - expressive
+        best = int(np.argmax(score))
+        longer = score[best] > score[self._present] + math.log(_SWITCH_RATIO)
+        return best if longer and self._dwell_s[best] > _SWITCH_LEAST_S else self._present
 
-    def _set(self, sample: NDArray[np.float64], frames: int) -> None:
+    def _publish(self, sample: NDArray[np.float64], frames: int) -> None:
         cut = 3 * LANDMARK_COUNT
-        points, shapes = sample[:cut].reshape(LANDMARK_COUNT, 3), sample[cut:]
-        self.neutral = Neutral(points.copy(), shapes.copy(), frames)
-        self.version += 1
+        self.neutral = Neutral(sample[:cut].reshape(LANDMARK_COUNT, 3).copy(), sample[cut:].copy(), frames)

@@ -17,10 +17,10 @@ def face(level: float, noise: np.random.Generator | None = None) -> NDArray[np.f
     return points if noise is None else points + noise.normal(0, 0.003, points.shape)
 
 
-def feed(estimator: NeutralEstimator, levels: list[float], start_s: float = 0.0, quiet: bool = True) -> None:
+def feed(estimator: NeutralEstimator, levels: list[float], start_s: float = 0.0) -> None:
     noise = np.random.default_rng(0)
     for k, level in enumerate(levels):
-        estimator.update(start_s + k / 30, face(level, noise), SHAPES, quiet)
+        estimator.update(start_s + k / 30, face(level, noise), SHAPES)
 
 
 def level_of(estimator: NeutralEstimator) -> float:
@@ -52,18 +52,34 @@ def test_noise_averages_out_within_two_seconds() -> None:
 
 def test_an_expression_is_not_learned_but_a_quiet_drift_is() -> None:
     estimator = NeutralEstimator()
-    feed(estimator, [0.0] * 60)
-    feed(estimator, [0.2] * 90, start_s=2.0, quiet=False)
+    feed(estimator, [0.0] * 120)
+    feed(estimator, [0.2] * 90, start_s=4.0)
     assert level_of(estimator) == pytest.approx(0.0, abs=0.001)
-    feed(estimator, [0.005] * int(30 * 3 * FOLLOWING_S), start_s=5.0)
+    feed(estimator, [0.005] * int(30 * 3 * FOLLOWING_S), start_s=7.0)
     assert level_of(estimator) == pytest.approx(0.005, abs=0.001)
 
 
-def test_even_a_quiet_misfit_moves_it_only_slowly() -> None:
+def test_an_expression_right_at_the_start_does_not_bend_it() -> None:
     estimator = NeutralEstimator()
-    feed(estimator, [0.0] * 60)
-    feed(estimator, [0.5] * 150, start_s=2.0)
-    assert level_of(estimator) < 0.003
+    ramp = [0.0] * 10 + list(np.linspace(0, 0.12, 20)) + [0.12] * 10 + list(np.linspace(0.12, 0, 20))
+    feed(estimator, ramp)
+    assert level_of(estimator) == pytest.approx(0.0, abs=0.003)
+
+
+def test_a_start_in_an_expression_is_mended_once_the_face_rests() -> None:
+    estimator = NeutralEstimator()
+    feed(estimator, [0.2] * 30 + [0.0] * 120)
+    assert level_of(estimator) == pytest.approx(0.0, abs=0.001)
+
+
+def test_a_long_smile_is_no_rest() -> None:
+    estimator = NeutralEstimator()
+    feed(estimator, [0.0] * 45)
+    smiling = SHAPES.copy()
+    smiling[[BLENDSHAPES.index("mouthSmileLeft"), BLENDSHAPES.index("mouthSmileRight")]] = 0.9
+    for k in range(180):
+        estimator.update(1.5 + k / 30, face(0.1), smiling)
+    assert level_of(estimator) == pytest.approx(0.0, abs=0.001)
 
 
 def test_a_rest_stretch_wins_and_stays() -> None:
@@ -80,8 +96,8 @@ def test_a_long_rest_is_thinned_not_cut() -> None:
     estimator = NeutralEstimator(rest=(0.0, 100.0))
     rest = [0.0] * 1000 + [0.1] * 1990
     for k, level in enumerate(rest):
-        estimator.update(k / 30, face(level), SHAPES, False)
-    estimator.update(101.0, face(0.5), SHAPES, False)
+        estimator.update(k / 30, face(level), SHAPES)
+    estimator.update(101.0, face(0.5), SHAPES)
     assert level_of(estimator) == pytest.approx(0.1)
     assert estimator.neutral is not None
     assert 200 < estimator.neutral.frames <= 600
