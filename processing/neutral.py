@@ -184,8 +184,7 @@ class NeutralEstimator:
         if self._fixed:
             return
         sample = np.concatenate((points.ravel(), blendshapes))
-        self._collect_rest(time_s, sample)
-        if self._fixed:
+        if self._collect_rest(time_s, sample):
             return
         if self.neutral is None:
             self._first_s = self._last_s = time_s
@@ -198,9 +197,10 @@ class NeutralEstimator:
             self._present, self._review_s = present, time_s
             self._publish(self._means[present], int(self._frames[present]))
 
-    def _collect_rest(self, time_s: float, sample: NDArray[np.float64]) -> None:
+    def _collect_rest(self, time_s: float, sample: NDArray[np.float64]) -> bool:
+        """Keep a frame of the rest stretch; True once the neutral measured in it is in force."""
         if self.rest is None:
-            return
+            return False
         if self.rest[0] <= time_s <= self.rest[1]:
             if not time_s - self._rested_s < self._rest_spacing_s:
                 self._rested.append(sample)
@@ -212,6 +212,7 @@ class NeutralEstimator:
             self._publish(np.median(np.stack(self._rested), axis=0), len(self._rested))
             self._rested = []
             self._fixed = True
+        return self._fixed
 
     def _visit(self, sample: NDArray[np.float64], step_s: float) -> None:
         self._dwell_s *= math.exp(-step_s / MEMORY_S)
