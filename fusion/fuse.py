@@ -22,7 +22,8 @@ from fusion.micro_expressions import MicroExpressions, MicroSettings
 from fusion.neutral import NeutralFace
 from fusion.speech import Speech
 from fusion.timeline import Timeline
-from fusion.valence import ValenceFilter, ValenceWeights, valence_stream_spec
+from fusion.valence import ValenceFilter, valence_stream_spec
+from fusion.valence_weights import ValenceWeights
 from processing.findings import Burst, Movement
 
 EMG_LAG_S = 0.030
