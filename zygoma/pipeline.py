@@ -47,7 +47,8 @@ class PipelineSettings:
         me_threshold: Operating point of the micro-expression candidates, log-odds; None is the default,
             which aims at no more than one false candidate per usable minute.
         face_model: Another face_landmarker.task than the packaged one.
-        calibration: Per-person values of an earlier session, by processor.
+        calibration: Per-person values, by processor: ``neutral``, ``emg`` and ``valence``
+            (`zygoma.calibration.Calibration.for_pipeline`).
     """
 
     rest: tuple[float, float] | None = None
@@ -84,7 +85,8 @@ class Pipeline:
             SampleType.FLOAT32,
             "zygoma-action-units",
         )
-        self._fusion = Fusion(units, _fusion_settings(self.settings))
+        weights = self.settings.calibration.get("valence")
+        self._fusion = Fusion(units, _fusion_settings(self.settings), weights)
         for spec in specs.values():
             self.attach(spec)
 
@@ -117,6 +119,11 @@ class Pipeline:
             )
         self.specs[spec.kind] = spec
         return output
+
+    def share_thermal(self, other: Pipeline) -> None:
+        """Go on with the thermal processor of another pipeline instead of one of our own."""
+        self._thermal = other._thermal
+        self.specs[Kind.THERMAL] = other.specs[Kind.THERMAL]
 
     def face(self, frame: Block) -> Faces:
         """Measure the face in one frame and hand it to fusion; `follow` takes it from there.

@@ -1,0 +1,558 @@
+"""The course of a guided session as a state machine: events in, actions out, and a clock that is given.
+
+It waits for nothing and touches nothing: whoever runs it carries out the actions (`zygoma.guided.session`)
+and tells what came of them, so that a test goes through a whole session in milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from acquisition.clock import Clock
+from acquisition.stream import Kind, ZygomaError
+from zygoma.guided import words
+from zygoma.guided.markers import marker, understand
+from zygoma.guided.preflight import Health
+from zygoma.guided.protocol import Protocol
+from zygoma.guided.self_report import ReportRow, SelfReport
+from zygoma.guided.steps import (
+    POSES,
+    Action,
+    ApplyCalibration,
+    Finish,
+    Keep,
+    LogEntry,
+    MeasureLatency,
+    MeasureMaximum,
+    MeasureNeutral,
+    MeasureRest,
+    Perform,
+    Phase,
+    Say,
+    Segment,
+    Showing,
+    StartRecording,
+    Step,
+    StepKind,
+    View,
+    steps_of,
+)
+
+READY_S = 2.0
+"""The participant reads the instruction for so long before a pose or a rest begins."""
+
+SHOWN_TIMEOUT_S = 1.5
+"""A participant page that has not confirmed by then is taken to show the stimulus all the same."""
+
+STIM_OFF_GRACE_S = 2.0
+"""An external program may be this late with its ``StimOff``."""
+
+REASON_CHARACTERS = 500
+
+LOG_SHOWN = 50
+
+
+class NotNow(ZygomaError):
+    """The command makes no sense at this point; the message says what does."""
+
+
+class Flow:
+    """One session from the checklist to its end.
+
+    Args:
+        protocol: What is to be done.
+        clock: LSL clock, seconds.
+
+    Attributes:
+        showings: Every showing of a stimulus so far, redone ones included.
+        reports: The self-report rows, in order.
+        log: What happened.
+        outcome: Empty while it runs, then ``completed`` or ``aborted: reason``.
+    """
+
+    def __init__(self, protocol: Protocol, clock: Clock) -> None:
+        self.protocol = protocol
+        self.steps = steps_of(protocol, emg=protocol.wants(Kind.EMG), camera=protocol.wants(Kind.CAMERA))
+        self.showings: list[Showing] = []
+        self.reports: list[ReportRow] = []
+        self.log: list[LogEntry] = []
+        self.outcome = ""
+        self._clock = clock
+        self._index = 0
+        self._phase = Phase.OPEN
+        self._segments: tuple[Segment, ...] = ()
+        self._entered = -1
+        self._part = ""
+        self._health = Health()
+        self._problems: tuple[str, ...] = ()
+        self._findings: tuple[str, ...] = ()
+        self._recording = False
+        self._repetitions: Counter[str] = Counter()
+
+    @property
+    def step(self) -> Step:
+        """The step it is at."""
+        return self.steps[self._index]
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will happen."""
+        return bool(self.outcome)
+
+    # -- time and devices ------------------------------------------------------------------------------
+
+    def tick(self, health: Health) -> list[Action]:
+        """Time has passed; call it at least ten times a second.
+
+        Args:
+            health: What the checklist finds now.
+        """
+        lost_before, self._health = self._health.lost, health
+        actions: list[Action] = []
+        if self.over:
+            return actions
+        if self._recording:
+            for kind in health.lost:
+                if kind not in lost_before:
+                    actions += self._lost(kind)
+            for kind in lost_before:
+                if kind not in health.lost:
+                    self._note("device back", kind)
+        if self._phase is Phase.RUNNING:
+            actions += self._run()
+        return actions
+
+    def _lost(self, kind: str) -> list[Action]:
+        self._note("device lost", kind)
+        sentence = f"The {kind} stream was lost: reconnect it, then redo this step."
+        if self._phase is Phase.RUNNING and self._needs(kind):
+            said = marker(f"{self._word()}Stopped", "device lost")
+            self._judge((sentence,))
+            return [Say(said, self._clock())]
+        if self._phase is Phase.RUNNING and self.step.kind is StepKind.STIMULUS and self._showing is not None:
+            # Other modalities go on, and so does the participant: the operator decides about a repetition.
+            self._showing.problems.append(f"the {kind} stream was lost")
+        return []
+
+    def _needs(self, kind: str) -> bool:
+        if self.step.kind is StepKind.MVC:
+            return kind == Kind.EMG
+        return self.step.kind is StepKind.REST
+
+    def _run(self) -> list[Action]:
+        if self.step.kind is StepKind.STIMULUS:
+            return self._run_stimulus()
+        now_s = self._clock()
+        actions: list[Action] = []
+        for segment in self._segments:
+            if segment.start_s <= now_s and self._segments.index(segment) > self._entered:
+                actions += self._enter(segment)
+        end_s = self._segments[-1].end_s
+        if now_s >= end_s:
+            self._phase = Phase.MEASURING
+            if self.step.kind is StepKind.REST:
+                rest = self._segments[-1]
+                actions += [Say(marker("RestEnd"), end_s), MeasureRest(rest.start_s, rest.end_s)]
+            else:
+                assert self.step.muscle is not None
+                held = tuple((s.start_s, s.end_s) for s in self._segments if s.what == "contract")
+                actions += [
+                    Say(marker("MvcEnd", self._pose()), end_s),
+                    MeasureMaximum(self.step.muscle, held),
+                ]
+        return actions
+
+    def _enter(self, segment: Segment) -> list[Action]:
+        self._entered = self._segments.index(segment)
+        if segment.what == "rest":
+            return [Say(marker("RestStart"), segment.start_s)]
+        if segment.what == "contract":
+            number = sum(s.what == "contract" for s in self._segments[: self._entered + 1])
+            return [Say(marker("MvcContract", self._pose(), number), segment.start_s)]
+        if segment.what == "relax":
+            return [Say(marker("MvcRelax", self._pose()), segment.start_s)]
+        return []
+
+    def _run_stimulus(self) -> list[Action]:
+        now_s = self._clock()
+        showing = self._showing
+        if self._part == "pause" and now_s >= self._segments[0].end_s:
+            return self._present()
+        if self._part == "showing" and now_s >= self._segments[0].end_s + SHOWN_TIMEOUT_S:
+            return self._on(now_s, "the participant page did not confirm that it was shown")
+        if self._part == "show" and showing is not None:
+            stimulus = showing.stimulus
+            end_s = showing.onset_s + stimulus.duration_s
+            if stimulus.external is None and now_s >= end_s:
+                return self._off(end_s)
+            if stimulus.external is not None and now_s >= end_s + STIM_OFF_GRACE_S:
+                return self._off(end_s, "no StimOff came; its end is taken from the protocol")
+        return []
+
+    # -- the operator ----------------------------------------------------------------------------------
+
+    def next(self) -> list[Action]:
+        """Begin a step that waits, or go on from one that is done.
+
+        Raises:
+            NotNow: Something is red, or the step is not done.
+        """
+        if self._phase is Phase.WAITING:
+            return self._begin()
+        if self.step.kind is StepKind.PREFLIGHT and not self.over:
+            red = [check.label for check in self._health.checks if check.required and not check.ok]
+            if red or not self._health.checks:
+                raise NotNow(
+                    f"Not ready: {', '.join(red) or 'checking'}. Mend it, or override it with a reason."
+                )
+            return self._leave_preflight()
+        if self._phase is Phase.JUDGED:
+            if self._problems:
+                raise NotNow(f"{self._problems[0]} Redo the step, or override it with a reason.")
+            return self._accept()
+        raise NotNow(f"There is nothing to go on to from here. {self.view().sentence}")
+
+    def redo(self) -> list[Action]:
+        """Do the step again; what was recorded of it stays.
+
+        Raises:
+            NotNow: There is nothing to do again.
+        """
+        if "redo" not in self._commands():
+            raise NotNow("There is nothing to redo at this step.")
+        kind = self.step.kind
+        self._note("redo")
+        if kind is StepKind.NEUTRAL:
+            # The neutral comes from the rest.
+            self._index = next(i for i, step in enumerate(self.steps) if step.kind is StepKind.REST)
+            return self._begin()
+        actions: list[Action] = []
+        if kind is StepKind.STIMULUS:
+            actions = self._stop_showing("stopped for a repetition")
+        elif kind is StepKind.REPORT:
+            self._index -= 1
+        elif self._phase is Phase.RUNNING:
+            actions = [Say(marker(f"{self._word()}Stopped", "redo"), self._clock())]
+        return actions + self._begin()
+
+    def override(self, reason: str) -> list[Action]:
+        """Go on although something is not in order, or leave a step out; the reason is kept.
+
+        Raises:
+            NotNow: Without a reason, or after the end.
+        """
+        reason = self._reason(reason)
+        if self.over:
+            raise NotNow("The session is over.")
+        self._note("override", reason)
+        said: list[Action] = [Say(marker("Override", self.step.kind, reason), self._clock())]
+        kind = self.step.kind
+        if kind is StepKind.PREFLIGHT:
+            # Recording begins first, so that the override is in it.
+            return [*self._leave_preflight(), *said]
+        if kind is StepKind.STIMULUS:
+            if self._showing is not None and math.isnan(self._showing.end_s):
+                return [*said, *self._off(self._clock(), f"stopped: {reason}")]
+            self._index += 1 if self.protocol.self_report.scales else 0
+            return [*said, *self._advance()]
+        if kind is StepKind.REPORT:
+            return [*said, *self._keep(None)]
+        if self._phase is Phase.RUNNING:
+            said.append(Say(marker(f"{self._word()}Stopped", "override"), self._clock()))
+        if kind is StepKind.NEUTRAL and self._phase is Phase.JUDGED:
+            return [*said, *self._accept()]
+        return [*said, *self._advance()]
+
+    def abort(self, reason: str) -> list[Action]:
+        """End the session here; what was recorded stays valid and says why.
+
+        Raises:
+            NotNow: Without a reason, or after the end.
+        """
+        reason = self._reason(reason)
+        if self.over:
+            raise NotNow("The session is over.")
+        self._note("abort", reason)
+        actions = self._stop_showing("the session was aborted")
+        actions.append(Say(marker("SessionAborted", reason), self._clock()))
+        self.outcome = f"aborted: {reason}"
+        self._index, self._phase, self._part = len(self.steps) - 1, Phase.OVER, ""
+        return [*actions, Finish(reason)]
+
+    def note(self, text: str) -> list[Action]:
+        """Keep a remark of the operator, with its time.
+
+        Raises:
+            NotNow: It is empty.
+        """
+        text = self._reason(text)
+        self._note("note", text)
+        return [Say(marker("Note", text), self._clock())]
+
+    def failed(self, reason: str) -> list[Action]:
+        """The recording stopped by itself (the disk is full): the session cannot go on."""
+        return [] if self.over else self.abort(reason)
+
+    # -- what comes from elsewhere ---------------------------------------------------------------------
+
+    def shown(self, stimulus: str) -> list[Action]:
+        """The participant page has painted a stimulus; anything else than the one awaited is ignored."""
+        expected = self.step.stimulus
+        if self._part != "showing" or expected is None or expected.id != stimulus:
+            return []
+        return self._on(self._clock())
+
+    def heard(self, text: str, time_s: float) -> list[Action]:
+        """A marker of another program, with its stamp; only a stimulus that is awaited is looked for."""
+        found = understand(text)
+        stimulus = self.step.stimulus
+        if found is None or stimulus is None or stimulus.external is None or self._phase is not Phase.RUNNING:
+            return []
+        if found.id not in ("", stimulus.id):
+            return []
+        if found.what == "on" and self._part == "external":
+            return self._on(time_s)
+        if found.what == "off" and self._part == "show" and self._showing is not None:
+            return self._off(max(time_s, self._showing.onset_s))
+        return []
+
+    def measured(self, problems: Sequence[str] = (), findings: Sequence[str] = ()) -> list[Action]:
+        """The result of the last measurement asked for; one that comes too late is ignored.
+
+        Args:
+            problems: Sentences; without any the step is good.
+            findings: What was found, for the operator.
+        """
+        if self._phase is Phase.MEASURING:
+            self._judge(tuple(problems), tuple(findings))
+        return []
+
+    def report(self, report: SelfReport) -> list[Action]:
+        """The participant has sent the form.
+
+        Raises:
+            NotNow: No form is open.
+        """
+        if self.step.kind is not StepKind.REPORT or self.over:
+            raise NotNow("No form is open now.")
+        return self._keep(report)
+
+    # -- from step to step -----------------------------------------------------------------------------
+
+    def _leave_preflight(self) -> list[Action]:
+        self._recording = True
+        participant = self.protocol.participant.pseudonym
+        said = Say(marker("SessionStart", participant), self._clock())
+        return [StartRecording(), said, *self._advance()]
+
+    def _accept(self) -> list[Action]:
+        if self.step.kind is StepKind.NEUTRAL:
+            return [ApplyCalibration(), *self._advance()]
+        return self._advance()
+
+    def _advance(self) -> list[Action]:
+        self._index += 1
+        step = self.step
+        self._segments, self._part, self._problems, self._findings = (), "", (), ()
+        self._phase = Phase.WAITING
+        self._note("step")
+        if step.kind is StepKind.NEUTRAL:
+            self._phase = Phase.MEASURING
+            return [MeasureNeutral()]
+        if step.kind is StepKind.LATENCY:
+            return self._begin()
+        if step.kind is StepKind.STIMULUS and not step.opens_block:
+            return self._begin()
+        if step.kind is StepKind.REPORT:
+            self._phase = Phase.OPEN
+        if step.kind is StepKind.END:
+            self._phase = Phase.OVER
+            self.outcome = "completed"
+            return [Say(marker("SessionEnd"), self._clock()), Finish()]
+        return []
+
+    def _begin(self) -> list[Action]:
+        step, now_s = self.step, self._clock()
+        self._problems, self._findings = (), ()
+        self._phase, self._part, self._entered = Phase.RUNNING, "", -1
+        if step.kind is StepKind.LATENCY:
+            self._phase = Phase.MEASURING
+            return [MeasureLatency()]
+        if step.kind is StepKind.REST:
+            start_s = now_s + READY_S
+            rest = Segment("rest", start_s, start_s + self.protocol.baseline_s)
+            self._segments = (Segment("ready", now_s, start_s), rest)
+            return [Perform("rest", rest.start_s, rest.end_s)]
+        if step.kind is StepKind.MVC:
+            self._segments = self._poses(now_s)
+            return [
+                Perform(self._pose(), each.start_s, each.end_s)
+                for each in self._segments
+                if each.what == "contract"
+            ]
+        assert step.kind is StepKind.STIMULUS and step.block is not None and step.stimulus is not None
+        self._part = "pause"
+        self._segments = (Segment("pause", now_s, now_s + step.block.pause_s),)
+        self._repetitions[f"{step.block.id}/{step.stimulus.id}"] += 1
+        said: list[Action] = [Say(marker("BlockStart", step.block.id), now_s)] if step.opens_block else []
+        return [*said, Say(marker("Fixation", step.stimulus.id), now_s), *self._run_stimulus()]
+
+    def _poses(self, now_s: float) -> tuple[Segment, ...]:
+        mvc = self.protocol.mvc
+        segments = [Segment("ready", now_s, now_s + READY_S)]
+        for _ in range(mvc.repetitions):
+            start_s = segments[-1].end_s
+            segments.append(Segment("contract", start_s, start_s + mvc.contract_s))
+            end_s = segments[-1].end_s
+            segments.append(Segment("relax", end_s, end_s + mvc.relax_s))
+        return tuple(segments)
+
+    def _present(self) -> list[Action]:
+        stimulus = self.step.stimulus
+        assert stimulus is not None
+        if stimulus.external is not None:
+            self._part = "external"
+            return []
+        if self._health.participant_page:
+            self._part = "showing"
+            return []
+        return self._on(self._clock())
+
+    def _on(self, time_s: float, problem: str = "") -> list[Action]:
+        step = self.step
+        assert step.stimulus is not None and step.block is not None
+        stimulus = step.stimulus
+        self._part = "show"
+        repetition = self._repetitions[f"{step.block.id}/{stimulus.id}"]
+        self.showings.append(Showing(step.block.id, stimulus, repetition, time_s, math.nan))
+        if problem:
+            self.showings[-1].problems.append(problem)
+        end_s = time_s + stimulus.duration_s
+        said: list[Action] = []
+        if stimulus.external is None:
+            said = [Say(marker("StimOn", stimulus.id), time_s)]
+        return [*said, Perform(stimulus.intended, time_s, end_s)]
+
+    def _off(self, time_s: float, problem: str = "") -> list[Action]:
+        actions = self._stop_showing(problem, time_s)
+        return [*actions, *self._advance()]
+
+    def _stop_showing(self, problem: str, time_s: float | None = None) -> list[Action]:
+        showing = self._showing
+        if showing is None or not math.isnan(showing.end_s):
+            return []
+        showing.end_s = self._clock() if time_s is None else time_s
+        if problem:
+            showing.problems.append(problem)
+        if showing.stimulus.external is not None:
+            return []
+        return [Say(marker("StimOff", showing.stimulus.id), showing.end_s)]
+
+    @property
+    def _showing(self) -> Showing | None:
+        return self.showings[-1] if self.showings else None
+
+    def _keep(self, report: SelfReport | None) -> list[Action]:
+        step, showing = self.step, self._showing
+        assert step.block is not None and step.stimulus is not None
+        actions: list[Action] = []
+        # A stimulus that was left out before it was shown has nothing to be reported on.
+        if showing is not None:
+            row = ReportRow(
+                block=showing.block,
+                stimulus=showing.stimulus.id,
+                repetition=showing.repetition,
+                intended=showing.stimulus.intended,
+                onset_s=showing.onset_s,
+                duration_s=showing.end_s - showing.onset_s,
+                reported_s=self._clock(),
+                report=report,
+            )
+            self.reports.append(row)
+            actions = [Keep(row), Say(marker("SelfReport", row.stimulus, row.repetition), row.reported_s)]
+        return [*actions, *self._advance()]
+
+    def _judge(self, problems: tuple[str, ...], findings: tuple[str, ...] = ()) -> None:
+        self._phase, self._problems, self._findings = Phase.JUDGED, problems, findings
+        for problem in problems:
+            self._note("problem", problem)
+
+    def _note(self, what: str, text: str = "") -> None:
+        self.log.append(LogEntry(self._clock(), what, self.step.title, text))
+
+    def _word(self) -> str:
+        return "Rest" if self.step.kind is StepKind.REST else "Mvc"
+
+    def _pose(self) -> str:
+        return POSES[self.step.muscle] if self.step.muscle is not None else ""
+
+    @staticmethod
+    def _reason(text: str) -> str:
+        words = " ".join(text.split())[:REASON_CHARACTERS]
+        if not words:
+            raise NotNow("Please give a reason in a few words.")
+        return words
+
+    # -- telling ---------------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """What there is to see now."""
+        step = self.step
+        part, remaining_s, total_s = self._part_now()
+        contracted = sum(s.what == "contract" for s in self._segments[: self._entered + 1])
+        key = f"{step.block.id}/{step.stimulus.id}" if step.block and step.stimulus else ""
+        return View(
+            kind=step.kind,
+            title=step.title,
+            number=self._index + 1,
+            count=len(self.steps),
+            phase=self._phase,
+            part=part,
+            remaining_s=remaining_s,
+            total_s=total_s,
+            attempt=max(contracted, 1),
+            attempts=self.protocol.mvc.repetitions if step.kind is StepKind.MVC else 1,
+            sentence=words.operator_sentence(step, self._phase, part, bool(self._problems), self.outcome),
+            instruction=words.participant_sentence(step, self._phase, part, self.outcome),
+            pose=self._pose(),
+            block=step.block,
+            stimulus=step.stimulus,
+            repetition=max(self._repetitions[key], 1),
+            commands=self._commands(),
+            checks=self._health.checks,
+            problems=self._problems,
+            findings=self._findings,
+            lost=self._health.lost if self._recording and not self.over else (),
+            outcome=self.outcome,
+            recording=self._recording and not self.over,
+            log=tuple(self.log[-LOG_SHOWN:]),
+        )
+
+    def _commands(self) -> tuple[str, ...]:
+        if self.over:
+            return ()
+        commands = ["override", "abort", "note"]
+        kind, phase = self.step.kind, self._phase
+        if kind is StepKind.PREFLIGHT:
+            green = all(check.ok for check in self._health.checks if check.required)
+            return ("next", *commands) if self._health.checks and green else tuple(commands)
+        if phase in (Phase.RUNNING, Phase.JUDGED) or kind is StepKind.REPORT:
+            commands.insert(0, "redo")
+        if phase is Phase.WAITING or (phase is Phase.JUDGED and not self._problems):
+            commands.insert(0, "next")
+        return tuple(commands)
+
+    def _part_now(self) -> tuple[str, float, float]:
+        """Name of the running part, seconds left and its length; 0 where it has no end of its own."""
+        if self._phase is not Phase.RUNNING:
+            return "", 0.0, 0.0
+        now_s = self._clock()
+        if self._part == "show" and self._showing is not None:
+            total_s = self._showing.stimulus.duration_s
+            return "show", max(self._showing.onset_s + total_s - now_s, 0.0), total_s
+        if self._part in ("showing", "external"):
+            return self._part, 0.0, 0.0
+        segment = next((s for s in self._segments if now_s < s.end_s), self._segments[-1])
+        return segment.what, max(segment.end_s - now_s, 0.0), segment.end_s - segment.start_s
