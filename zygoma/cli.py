@@ -21,7 +21,11 @@ from zygoma.options import (
     Json,
     Lan,
     MeThreshold,
+    PageLan,
+    Port,
     Rest,
+    TlsCert,
+    TlsKey,
     console,
     errors,
     parse_channels,
@@ -42,7 +46,9 @@ app = typer.Typer(
 Seconds = Annotated[float, typer.Option(help="Stop after this many seconds; 0 runs until Ctrl-C.", min=0)]
 Record = Annotated[bool, typer.Option("--record", help="Record the run as a session under --recordings.")]
 Recordings = Annotated[Path, typer.Option(help="Folder in which sessions are kept.")]
-Headless = Annotated[bool, typer.Option("--headless", help="No full-screen view; one line per event.")]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="No monitor page and no full-screen view; one line per event.")
+]
 Subject = Annotated[str, typer.Option(help="Participant pseudonym, letters and digits.")]
 SessionName = Annotated[str, typer.Option("--session", help="Session label, letters and digits.")]
 Task = Annotated[str, typer.Option(help="Task label, letters and digits.")]
@@ -74,12 +80,16 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed is another session of the same person.")] = 0,
     rate: Annotated[float, typer.Option(help="Frames per second of the simulated camera.")] = 30.0,
     recordings: Recordings = Path("recordings"),
+    port: Port = 8765,
+    lan: PageLan = False,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
-    """Three simulated devices -> LSL -> live engine -> terminal view.
+    """Three simulated devices -> LSL -> live engine -> monitor page.
 
     Example: zygoma demo --seconds 60 --record
     """
-    from zygoma.run import LiveOptions, run_demo
+    from zygoma.run import LiveOptions, monitor_options, run_demo
 
     options = LiveOptions(
         seconds=seconds,
@@ -87,6 +97,7 @@ def demo(
         recordings=recordings,
         headless=headless,
         json=json,
+        monitor=monitor_options(port, lan=lan, certificate=tls_cert, key=tls_key),
     )
     run_demo(options, seed=seed, camera_rate_hz=rate)
 
@@ -108,15 +119,25 @@ def live(
     session: SessionName = "01",
     task: Task = "live",
     recordings: Recordings = Path("recordings"),
-    lan: Lan = False,
+    lan: Annotated[
+        bool,
+        typer.Option(
+            "--lan",
+            help="Use streams of other machines (LSL is neither encrypted nor private), and let them open "
+            "the monitor page with a token.",
+        ),
+    ] = False,
+    port: Port = 8765,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
-    """LSL in -> flags out: process the streams there are and put the results on LSL.
+    """LSL in -> flags out: process the streams there are, show them, and put the results on LSL.
 
-    Example: zygoma live --json
+    Example: zygoma live --record --subject 07
     """
     from acquisition.stream import Kind
     from zygoma.pipeline import PipelineSettings
-    from zygoma.run import LiveOptions, run_live
+    from zygoma.run import LiveOptions, monitor_options, run_live
 
     names = {Kind.CAMERA: camera, Kind.EMG: emg, Kind.THERMAL: thermal}
     run_live(
@@ -127,6 +148,7 @@ def live(
             headless=headless,
             json=json,
             lan=lan,
+            monitor=monitor_options(port, lan=lan, certificate=tls_cert, key=tls_key),
             names={kind: name for kind, name in names.items() if name is not None},
             pipeline=PipelineSettings(me_threshold=me_threshold, face_model=face_model),
         )
@@ -240,15 +262,26 @@ def replay(
     session: Annotated[Path, typer.Argument(help="Session folder, .xdf or _session.json.", exists=True)],
     rate: Annotated[float, typer.Option(help="2 is twice as fast.", min=0.01)] = 1.0,
     loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Only put the streams on LSL: no engine, no monitor page.")
+    ] = False,
     lan: Lan = False,
+    port: Port = 8765,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
-    """A recorded session comes back as simulated devices on LSL.
+    """A recorded session comes back as simulated devices on LSL, and on the monitor page.
 
     Example: zygoma replay recordings/sub-sim --rate 1
     """
-    from zygoma.run import run_replay
+    from zygoma.run import LiveOptions, monitor_options, run_replay
 
-    run_replay(session, rate=rate, loop=loop, lan=lan)
+    options = LiveOptions(
+        headless=headless,
+        lan=lan,
+        monitor=monitor_options(port, lan=lan, certificate=tls_cert, key=tls_key),
+    )
+    run_replay(session, options, rate=rate, loop=loop)
 
 
 @app.command()

@@ -215,10 +215,11 @@ class Engine:
 
     def _thermal(self, block: Block) -> None:
         self._emit(self._pipeline.thermal(block))
+        self._show_face(block, self._pipeline.thermal_landmarks_px())
 
-    def _show_face(self, frame: Block, points_px: NDArray[np.float32] | None) -> None:
+    def _show_face(self, frames: Block, points_px: NDArray[np.floating] | None) -> None:
         if self._onlooker is not None:
-            self._onlooker.face(float(frame.timestamps[0]), points_px)
+            self._onlooker.face(frames.spec.kind, float(frames.timestamps[-1]), points_px)
 
     def _alive(self) -> frozenset[Kind]:
         inlets = self._readers.inlets

@@ -30,6 +30,19 @@ Lan = Annotated[
     bool,
     typer.Option("--lan", help="Use streams of other machines too. LSL is neither encrypted nor private."),
 ]
+Port = Annotated[
+    int, typer.Option(help="Port of the monitor page; the next free one is taken.", min=0, max=65535)
+]
+TlsCert = Annotated[
+    Path | None, typer.Option("--tls-cert", help="PEM certificate: the monitor page speaks HTTPS.")
+]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="PEM key of --tls-cert.")]
+PageLan = Annotated[
+    bool,
+    typer.Option(
+        "--lan", help="Let the local network open the monitor page; the address then carries a token."
+    ),
+]
 ChannelMap = Annotated[
     list[str] | None,
     typer.Option("--channel", help="NAME=ZYG_L: which column or board channel is which muscle; repeat it."),

@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -23,8 +24,10 @@ from acquisition.session import new_run
 from acquisition.stream import DeviceNotFound, EndOfStream, Kind, Source
 from fusion.events import FaceEvent
 from zygoma.engine import Engine, EngineSettings
+from zygoma.monitor.access import Access
+from zygoma.monitor.live import Monitor, MonitorOptions
 from zygoma.options import console, errors, print_json
-from zygoma.pipeline import PipelineSettings
+from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
 from zygoma.terminal import LISTED_TYPES, view
 
 REDRAW_HZ = 10.0
@@ -32,6 +35,7 @@ CLOSING_ROWS = 48
 SWITCH_INTERVAL_S = 5e-4
 STREAM_WAIT_S = 5.0
 REPLAY_LEAD_S = 3.0
+REPLAY_TAIL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class LiveOptions:
     Attributes:
         seconds: 0 runs until Ctrl-C.
         record: (subject, session, task), or None.
+        headless: Neither the page nor the full-screen view.
+        monitor: How the page is served.
+        publish: Put the derived streams on LSL.
     """
 
     seconds: float = 0.0
@@ -51,6 +58,18 @@ class LiveOptions:
     lan: bool = False
     names: Mapping[Kind, str] = field(default_factory=dict)
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+    monitor: MonitorOptions = field(default_factory=MonitorOptions)
+    publish: bool = True
+
+
+def monitor_options(port: int, *, lan: bool, certificate: Path | None, key: Path | None) -> MonitorOptions:
+    """Options of the page from those of a command.
+
+    Raises:
+        DeviceNotFound: TLS files are missing.
+    """
+    make = Access.on_the_network if lan else Access.on_this_machine
+    return MonitorOptions(port, make(certificate=certificate, key=key))
 
 
 @contextmanager
@@ -107,7 +126,16 @@ def run_demo(options: LiveOptions, *, seed: int, camera_rate_hz: float) -> None:
             _run_engine(options, stop)
 
 
-def _run_engine(options: LiveOptions, stop: threading.Event) -> None:
+def _run_engine(
+    options: LiveOptions, stop: threading.Event, *, beside: Callable[[], None] | None = None
+) -> None:
+    """Run the engine and its displays until `stop`.
+
+    Args:
+        options: See `LiveOptions`.
+        stop: Ends the run.
+        beside: Runs in a thread of its own once the engine listens.
+    """
     from zygoma.warmup import warm_up
 
     def on_event(event: FaceEvent) -> None:
@@ -129,12 +157,40 @@ def _run_engine(options: LiveOptions, stop: threading.Event) -> None:
     # What is loaded by now stays: the collector need not walk through it again while frames come in.
     gc.collect()
     gc.freeze()
-    settings = EngineSettings(pipeline=options.pipeline, names=options.names)
-    with _recorder(options) as recorder:
-        engine = Engine(settings, recorder=recorder, on_event=on_event, on_incident=on_incident)
+    settings = EngineSettings(pipeline=options.pipeline, names=options.names, publish=options.publish)
+    with _recorder(options) as recorder, _monitor(options, recorder) as monitor:
+        engine = Engine(
+            settings,
+            recorder=recorder,
+            on_event=on_event,
+            on_incident=on_incident,
+            onlooker=None if monitor is None else monitor.feed,
+        )
         with engine:
-            _watch(engine, options.seconds, stop, show=not headless)
+            pages = "" if monitor is None else _serve(monitor, engine)
+            if beside is not None:
+                threading.Thread(target=beside, name="zygoma-beside", daemon=True).start()
+            _watch(engine, options.seconds, stop, show=not headless, heading=pages)
         _print_closing(engine, as_json=options.json)
+
+
+@contextmanager
+def _monitor(options: LiveOptions, recorder: Recorder | None) -> Iterator[Monitor | None]:
+    if options.headless:
+        yield None
+        return
+    paths = None if recorder is None else recorder.paths
+    with Monitor(options.monitor, paths=paths, recordings=options.recordings) as monitor:
+        yield monitor
+
+
+def _serve(monitor: Monitor, engine: Engine) -> str:
+    """Serve the page and say where, once: with --lan the address carries the token."""
+    server = monitor.serve(engine.snapshot, engine.mark)
+    # On stderr, so that stdout stays a program's.
+    sentence = f"Monitor: {server.url}   second display: {server.view_url}"
+    errors.print(sentence, highlight=False, soft_wrap=True)
+    return sentence
 
 
 def tell(time_s: float, sentence: str, style: str | None = None) -> None:
@@ -147,7 +203,7 @@ def print_json_text(text: str) -> None:
     print(text, flush=True)
 
 
-def _watch(engine: Engine, seconds: float, stop: threading.Event, *, show: bool) -> None:
+def _watch(engine: Engine, seconds: float, stop: threading.Event, *, show: bool, heading: str) -> None:
     end_s = engine.started_s + seconds if seconds else float("inf")
     waiting_told = False
     screen = Live(console=console, screen=True, auto_refresh=False) if show else nullcontext()
@@ -155,7 +211,7 @@ def _watch(engine: Engine, seconds: float, stop: threading.Event, *, show: bool)
         while engine.running and not stop.is_set() and lsl_clock() < end_s:
             snapshot = engine.snapshot()
             if live is not None:
-                live.update(view(snapshot, height=console.height), refresh=True)
+                live.update(Group(heading, view(snapshot, height=console.height - 1)), refresh=True)
             elif (
                 not snapshot.streams
                 and not waiting_told
@@ -216,13 +272,17 @@ def run_record(
         console.print(recording.closing_sentence(), highlight=False)
 
 
-def run_replay(session: Path, *, rate: float, loop: bool, lan: bool) -> None:
-    """Publish the recorded sensor streams of a session with their original relations in time."""
+def run_replay(session: Path, options: LiveOptions, *, rate: float, loop: bool) -> None:
+    """Publish the recorded sensor streams of a session with their original relations in time.
+
+    Unless headless, a live engine of this process's own shows them on the monitor page; it publishes nothing,
+    so that another one may listen as well.
+    """
     from acquisition.player import Player
     from acquisition.recording import Recording
     from zygoma.publish import publish
 
-    network.configure(lan=lan)
+    network.configure(lan=options.lan)
     # The streams are announced at once and play a little later, so that whoever listens misses nothing.
     recording = Recording(session)
     player = Player(recording, rate=rate, loop=loop, clock=lsl_clock, sleep=time.sleep, lead_s=REPLAY_LEAD_S)
@@ -236,11 +296,22 @@ def run_replay(session: Path, *, rate: float, loop: bool, lan: bool) -> None:
             )
             for source in sources
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.2)
+
+        def publish_all() -> None:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            # The engine finishes with what is still on its way.
+            stop.wait(REPLAY_TAIL_S)
+            stop.set()
+
+        if options.headless:
+            publish_all()
+            return
+        names = {source.spec.kind: source.spec.name for source in sources if source.spec.kind in SENSOR_KINDS}
+        # The page is there first: preparing the processors takes a moment.
+        _run_engine(replace(options, names=names, publish=False), stop, beside=publish_all)
 
 
 def _publish_quietly(

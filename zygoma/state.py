@@ -26,8 +26,14 @@ class Onlooker(Protocol):
     def block(self, block: Block) -> None:
         """A block of any input or derived stream."""
 
-    def face(self, stamp_s: float, points_px: NDArray[np.float32] | None) -> None:
-        """The camera frame of this stamp was measured: its landmarks [478, 3], or None without a face."""
+    def face(self, kind: Kind, stamp_s: float, points_px: NDArray[np.floating] | None) -> None:
+        """The camera or thermal picture of this stamp was measured.
+
+        Args:
+            kind: Of the picture.
+            stamp_s: Of the picture.
+            points_px: The face mesh [478, 2 or more] in its pixels, None without a face.
+        """
 
     def event(self, event: FaceEvent) -> None:
         """An event was confirmed."""

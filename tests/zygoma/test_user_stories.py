@@ -159,7 +159,7 @@ def test_a_replay_is_to_the_engine_what_the_devices_were(
     engine = start("live", "--json")
     try:
         wait_for_engine(engine)
-        replayed = zygoma("replay", str(folder))
+        replayed = zygoma("replay", str(folder), "--headless")
         assert replayed.returncode == 0, replayed.stderr
     finally:
         output, problems = finish(engine)

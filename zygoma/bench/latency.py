@@ -133,7 +133,7 @@ def _film(folder: Path, fps: float) -> Path:
 @contextmanager
 def _engine_process() -> Iterator[None]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "zygoma", "live", "--json"],
+        [sys.executable, "-m", "zygoma", "live", "--json", "--headless"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,

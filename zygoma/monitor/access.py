@@ -1,7 +1,7 @@
 """Who may talk to the monitor: every request passes `Guard` before any route sees it.
 
-On this machine alone no password is needed, but a web page from elsewhere that the same browser shows must not
-get through (Host and Origin are checked). Towards a network a random token is needed on top.
+On this machine alone no password is needed, but a web page from elsewhere that the same browser shows must
+not get through (Host and Origin are checked). Towards a network a random token is needed on top.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _host_name(host: str) -> str | None:
 
 
 def security_headers(host: str) -> dict[str, str]:
-    """Headers of every answer: nothing but this server's own files may run in, or be reached from, the page."""
+    """Headers of every answer: the page may run and reach nothing but this server's own files."""
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",

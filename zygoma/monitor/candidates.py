@@ -1,0 +1,204 @@
+"""The list of expressions that were flagged, with pictures, and what the operator decided about each.
+
+Decisions are appended, one JSON object per line, to a file beside the recording (or, without a recording, to
+one of its own that is made with the first decision). Nothing that was written is ever changed: a change of
+mind is another line.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import cv2
+import numpy as np
+
+from fusion.events import FaceEvent
+from zygoma.monitor.feed import Feed, Picture
+from zygoma.terminal import LISTED_TYPES
+
+MOMENTS = ("onset", "apex", "offset")
+VERDICTS = ("confirmed", "rejected", "open")
+"""``open`` takes a verdict back."""
+
+CANDIDATES_KEPT = 300
+NOTE_LENGTH = 500
+THUMBNAIL_PX = 144
+_MARGIN = 0.18
+_QUALITY = 82
+
+
+@dataclass(eq=False)
+class Candidate:
+    """One flagged expression.
+
+    Attributes:
+        thumbnails: JPEG of the face at each of `MOMENTS`, as far as pictures were there.
+        verdict: One of `VERDICTS`.
+        note: The operator's remark.
+    """
+
+    event: FaceEvent
+    thumbnails: dict[str, bytes] = field(default_factory=dict)
+    verdict: str = "open"
+    note: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """For the page."""
+        return {
+            **self.event.to_dict(),
+            "verdict": self.verdict,
+            "note": self.note,
+            "thumbnails": sorted(self.thumbnails),
+        }
+
+
+class DecisionFile:
+    """Appends decisions to a new file; the file is made with the first one.
+
+    Args:
+        path: Where; when it exists already, ``-2``, ``-3`` ... is put behind its name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: TextIO | None = None
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write one line and make sure that it is on the disk.
+
+        Raises:
+            OSError: The disk refuses.
+        """
+        if self._file is None:
+            self._file = self._create()
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+
+    def _create(self) -> TextIO:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        stem, number = self.path.stem, 1
+        while True:
+            try:
+                return self.path.open("x", encoding="utf-8")
+            except FileExistsError:
+                number += 1
+                self.path = self.path.with_stem(f"{stem}-{number}")
+
+
+class Candidates:
+    """All candidates of a run; may be used from any thread.
+
+    Args:
+        decisions: Where verdicts and notes go.
+        kept: How many candidates are kept for the page; older ones leave it (not their decisions).
+    """
+
+    def __init__(self, decisions: DecisionFile, kept: int = CANDIDATES_KEPT) -> None:
+        self.decisions = decisions
+        self._kept = kept
+        self._lock = threading.Lock()
+        self._by_id: dict[str, Candidate] = {}
+        self._worker = ThreadPoolExecutor(1, "zygoma-thumbnails")
+
+    def add(self, event: FaceEvent, feed: Feed) -> Candidate | None:
+        """Take an event if it is one to judge; its pictures are cut out in the background."""
+        if event.trial_type not in LISTED_TYPES:
+            return None
+        times_s = (event.onset, event.apex, event.offset)
+        pictures = {
+            moment: picture
+            for moment, time_s in zip(MOMENTS, times_s, strict=True)
+            if (picture := feed.picture_at(time_s)) is not None
+        }
+        candidate = Candidate(event)
+        with self._lock:
+            self._by_id[event.id] = candidate
+            while len(self._by_id) > self._kept:
+                del self._by_id[next(iter(self._by_id))]
+        self._worker.submit(_cut_out, candidate, pictures)
+        return candidate
+
+    def records(self) -> list[dict[str, Any]]:
+        """All candidates, oldest first, for a page that has just been opened."""
+        with self._lock:
+            return [candidate.record() for candidate in self._by_id.values()]
+
+    def record(self, identity: str) -> dict[str, Any] | None:
+        """One candidate for the page; None when it is not known."""
+        candidate = self._by_id.get(identity)
+        return None if candidate is None else candidate.record()
+
+    def thumbnail(self, identity: str, moment: str) -> bytes | None:
+        """JPEG of a candidate's face; None when there is none."""
+        candidate = self._by_id.get(identity)
+        return None if candidate is None else candidate.thumbnails.get(moment)
+
+    def decide(self, identity: str, verdict: str, note: str, now_s: float) -> dict[str, Any]:
+        """Store a verdict and a note.
+
+        Returns:
+            The candidate as it is now.
+
+        Raises:
+            KeyError: No such candidate.
+            ValueError: No such verdict, or a note that is too long.
+            OSError: The disk refuses; nothing has changed.
+        """
+        if verdict not in VERDICTS:
+            raise ValueError(f"a verdict is one of {', '.join(VERDICTS)}, not {verdict!r}")
+        if len(note) > NOTE_LENGTH:
+            raise ValueError(f"a note has at most {NOTE_LENGTH} characters")
+        with self._lock:
+            candidate = self._by_id[identity]
+            self.decisions.append(
+                {
+                    "decided": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                    "lsl_time_s": now_s,
+                    "id": identity,
+                    "verdict": verdict,
+                    "note": note,
+                    "event": candidate.event.to_dict(),
+                }
+            )
+            candidate.verdict, candidate.note = verdict, note
+            return candidate.record()
+
+    def close(self) -> None:
+        """Finish the pictures and close the file."""
+        self._worker.shutdown()
+        self.decisions.close()
+
+
+def _cut_out(candidate: Candidate, pictures: Mapping[str, Picture]) -> None:
+    # All three moments share one frame around the face, so that only the face moves between them.
+    points = [picture.points_px[:, :2] for picture in pictures.values() if picture.points_px is not None]
+    box = np.concatenate(points) if points else None
+    for moment, picture in pictures.items():
+        pixels = cv2.imdecode(np.frombuffer(picture.jpeg, dtype=np.uint8), cv2.IMREAD_COLOR_BGR)
+        if pixels is None:
+            continue
+        height, width = pixels.shape[:2]
+        if box is not None:
+            low, high = box.min(axis=0), box.max(axis=0)
+            centre, half = (low + high) / 2, float(max(high - low)) * (0.5 + _MARGIN)
+            x0, y0 = (max(int(value), 0) for value in centre - half)
+            x1, y1 = min(int(centre[0] + half), width), min(int(centre[1] + half), height)
+            if x1 - x0 > 8 and y1 - y0 > 8:
+                pixels = pixels[y0:y1, x0:x1]
+        scale = THUMBNAIL_PX / max(pixels.shape[:2])
+        small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        done, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        if done:
+            candidate.thumbnails[moment] = jpeg.tobytes()
