@@ -1,11 +1,12 @@
 """The camera chain: JPEG or picture in; action units and face motion out, at the camera's own stamps.
 
 One decode per frame serves landmarks (colour) and motion (gray). Whatever goes wrong
-with a frame makes a row without a face, never a stop.
+with a frame makes a row without a face, never a stop; whatever speaks against it is flagged in its row.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +17,17 @@ from numpy.typing import NDArray
 
 from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec
 from processing.action_units import ActionUnitEstimator, action_unit_channels, no_face_row
+from processing.face_quality import FaceFlag, FaceQuality, confidence_left
 from processing.landmarks import FaceMesh, FaceObservation
 from processing.motion import RegionMotion
 from processing.neutral import Neutral
+from processing.second_face import FaceFinder, SecondFace, Submit, at_once
+
+MIRRORED = "mirrored"
+"""Metadata of a camera stream: ``true`` when its pictures are mirrored, as a selfie view is."""
+
+MAX_GAP_S = 0.5
+"""Speeds and closure times are taken over a few lost frames; after a longer pause they start anew."""
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
@@ -30,7 +39,8 @@ class CameraResult:
     Attributes:
         action_units: ActionUnits block, one row per frame.
         motion: FaceMotion block, one row per frame.
-        points: Per frame the landmarks float32 [478, 3] in frame pixels, None without a face.
+        points: Per frame the landmarks float32 [478, 3] in pixels of the unmirrored frame, None without a
+            face.
     """
 
     action_units: Block
@@ -45,24 +55,26 @@ class Faces:
     Attributes:
         action_units: ActionUnits block, one row per frame.
         motion_spec: Of the FaceMotion stream to come.
-        points: Per frame the landmarks float32 [478, 3] in frame pixels, None without a face.
+        points: Per frame the landmarks float32 [478, 3] in pixels of the unmirrored frame, None without a
+            face.
         grays: Per frame the gray picture, None when it was damaged.
-        broken: Per frame whether it does not follow the one before (lost frames, damage, a new size).
+        restarted: Per frame whether it cannot be compared with the one before (another size, a clock that
+            stepped back). Lost frames alone do not count: what is measured goes by the stamps.
     """
 
     action_units: Block
     motion_spec: StreamSpec
     points: tuple[NDArray[np.float32] | None, ...]
     grays: tuple[NDArray[np.uint8] | None, ...]
-    broken: tuple[bool, ...]
+    restarted: tuple[bool, ...]
 
 
 class CameraChain:
     """Decodes, finds the face, and measures action units and skin motion.
 
-    Chunk-invariant: any cutting of the same frames into blocks gives the same rows. Lost frames (a block
-    whose `first` is not the end of the one before) restart what is measured from frame to frame; the neutral
-    stays.
+    Chunk-invariant: any cutting of the same frames into blocks gives the same rows. A few lost frames leave
+    no trace beyond their own rows; a pause of more than `MAX_GAP_S` restarts what is measured from frame to
+    frame, and the neutral stays.
     """
 
     def __init__(
@@ -71,6 +83,8 @@ class CameraChain:
         neutral: Neutral | None = None,
         model_path: Path | str | None = None,
         landmarks_every: int = 1,
+        mirrored: bool = False,
+        submit: Submit = at_once,
     ) -> None:
         """Load the face model.
 
@@ -80,6 +94,8 @@ class CameraChain:
             model_path: Another copy of the face model than the packaged one.
             landmarks_every: Look for landmarks in every n-th frame only; motion is measured in each, and the
                 action units of the frames between repeat the last ones.
+            mirrored: The pictures are mirrored, whatever the stream says: left and right are swapped back.
+            submit: Where the rare look for a second face runs; see `processing.second_face`.
 
         Raises:
             DeviceNotFound, InvalidSignal: See `FaceMesh`.
@@ -92,6 +108,9 @@ class CameraChain:
         self._mesh = FaceMesh("video", model_path)
         self._units = ActionUnitEstimator(rest, neutral)
         self._motion = RegionMotion()
+        self._quality = FaceQuality()
+        self._second_face = SecondFace(FaceFinder(model_path), submit)
+        self._mirrored = mirrored
         self._known: tuple[StreamSpec, tuple[StreamSpec, StreamSpec]] | None = None
         self._forget_frames()
 
@@ -101,9 +120,9 @@ class CameraChain:
         return self._units.neutral
 
     def _forget_frames(self) -> None:
-        self._end: int | None = None
-        self._broken = False
         self._shape: tuple[int, int] | None = None
+        self._last_s = -math.inf
+        self._restarted = False
         self._since_landmarks = 0
         self._observation: FaceObservation | None = None
         self._row: NDArray[np.float32] | None = None
@@ -113,12 +132,15 @@ class CameraChain:
         self._mesh.reset()
         self._units.reset()
         self._motion.reset()
+        self._quality.reset()
+        self._second_face.reset()
         self.corrupt_frames = 0
         self._forget_frames()
 
     def close(self) -> None:
-        """Free the face model."""
+        """Free the face models."""
         self._mesh.close()
+        self._second_face.close()
 
     def __enter__(self) -> CameraChain:
         return self
@@ -168,27 +190,26 @@ class CameraChain:
         if block.spec.kind is not Kind.CAMERA:
             raise InvalidSignal(f"{block.spec.name} is a {block.spec.kind} stream, not a camera.")
         units_spec, motion_spec = self._specs_of(block.spec)
-        self._broken = self._end is not None and block.first != self._end
-        self._end = block.end
         rows = np.empty((len(block), units_spec.channel_count), dtype=np.float32)
         grays: list[NDArray[np.uint8] | None] = []
         points: list[NDArray[np.float32] | None] = []
-        broken: list[bool] = []
+        restarted: list[bool] = []
+        mirrored = self._mirrored or is_mirrored(block.spec)
         for i, (frame, stamp) in enumerate(zip(block.data, block.timestamps, strict=True)):
-            rows[i], gray = self._face(frame, float(stamp))
-            grays.append(gray)
+            picture = frame if isinstance(frame, Picture) else decode(frame, mirrored)
+            rows[i] = self._face(picture, float(stamp), mirrored)
+            grays.append(None if picture is None else picture.gray)
             points.append(self._observation.points_px if self._observation is not None else None)
-            broken.append(self._broken)
-            self._broken = False
+            restarted.append(self._restarted)
         units = Block(units_spec, block.timestamps, rows, block.first)
-        return Faces(units, motion_spec, tuple(points), tuple(grays), tuple(broken))
+        return Faces(units, motion_spec, tuple(points), tuple(grays), tuple(restarted))
 
     def follow_skin(self, faces: Faces) -> Block:
         """The second half of `process`: FaceMotion rows of the same frames, in the same order."""
         stamps = faces.action_units.timestamps
         rows = np.full((len(stamps), faces.motion_spec.channel_count), np.nan, dtype=np.float32)
         for i, gray in enumerate(faces.grays):
-            if faces.broken[i]:
+            if faces.restarted[i]:
                 self._motion.reset()
             if gray is not None:
                 rows[i] = self._motion.update(gray, faces.points[i], float(stamps[i]))
@@ -200,43 +221,81 @@ class CameraChain:
             self._known = (camera, self.spec_for(camera))
         return self._known[1]
 
-    def _face(self, frame: Any, stamp_s: float) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
-        picture = frame if isinstance(frame, Picture) else decode(frame)
-        shape = None if picture is None else (picture.gray.shape[0], picture.gray.shape[1])
-        self._broken |= shape is None or (self._shape is not None and self._shape != shape)
-        if self._broken:
-            self._units.interrupt()
-            self._since_landmarks = 0
+    def _face(self, picture: Picture | None, stamp_s: float, mirrored: bool) -> NDArray[np.float32]:
+        """One row of action units."""
+        self._compare(picture, stamp_s)
+        told = FaceFlag.MIRRORED if mirrored else FaceFlag(0)
         if picture is None:
             self.corrupt_frames += 1
-            self._observation = None
-            return no_face_row(), None
-        self._shape = shape
+            self._observation = self._row = None
+            row = no_face_row()
+            row[_FLAGS] = told | FaceFlag.LOST
+            return row
         if self._since_landmarks % self.landmarks_every == 0 or self._row is None:
             self._observation = self._mesh.detect(picture.rgb, stamp_s)
             self._row = self._units.update(self._observation, stamp_s)
+            self._judge(self._row, picture, stamp_s, told)
         self._since_landmarks += 1
-        return self._row, picture.gray
+        return self._row
+
+    def _compare(self, picture: Picture | None, stamp_s: float) -> None:
+        """Forget what the frame before has left where this one cannot be compared with it."""
+        shape = self._shape if picture is None else (picture.gray.shape[0], picture.gray.shape[1])
+        resized = self._shape is not None and shape != self._shape
+        pause_s = stamp_s - self._last_s
+        self._restarted = resized or pause_s <= 0.0
+        if self._restarted or pause_s > MAX_GAP_S:
+            self._units.interrupt()
+            self._since_landmarks = 0
+        self._shape, self._last_s = shape, stamp_s
+
+    def _judge(self, row: NDArray[np.float32], picture: Picture, stamp_s: float, told: FaceFlag) -> None:
+        """Write flags, sharpness and brightness into a row, and take off the confidence what they cost."""
+        points = None if self._observation is None else self._observation.points_px
+        flags = told
+        if self._second_face.update(picture.rgb, points, stamp_s):
+            flags |= FaceFlag.SECOND_FACE
+        if points is None:
+            row[_FLAGS] = flags | FaceFlag.LOST
+            return
+        pitch_deg, yaw_deg, iod_px = row[_HEAD].tolist()
+        seen = self._quality.update(picture.gray, points, pitch_deg, yaw_deg, iod_px, stamp_s)
+        flags |= seen.flags
+        row[_FLAGS], row[_SHARPNESS], row[_BRIGHTNESS] = flags, seen.sharpness, seen.brightness
+        row[_CONFIDENCE] *= confidence_left(flags)
+
+
+_LABELS = [channel.label for channel in action_unit_channels()]
+_CONFIDENCE, _FLAGS, _SHARPNESS, _BRIGHTNESS = (
+    _LABELS.index(label) for label in ("confidence", "flags", "sharpness", "brightness")
+)
+_HEAD = [_LABELS.index(label) for label in ("pitch_deg", "yaw_deg", "iod_px")]
+
+
+def is_mirrored(spec: StreamSpec) -> bool:
+    """Whether a camera stream declares its pictures mirrored."""
+    return spec.metadata.get(MIRRORED, "").lower() in {"true", "1", "yes"}
 
 
 class Picture(NamedTuple):
-    """A decoded frame: `rgb` uint8 [height, width, 3] and `gray` uint8 [height, width]."""
+    """A decoded, unmirrored frame: `rgb` uint8 [height, width, 3] and `gray` uint8 [height, width]."""
 
     rgb: NDArray[np.uint8]
     gray: NDArray[np.uint8]
 
 
-def predecoded(block: Block) -> Block:
+def predecoded(block: Block, mirrored: bool = False) -> Block:
     """The same camera block with `Picture`s in place of JPEGs, for a thread that decodes ahead.
 
-    A damaged frame stays as it is, for the chain to count.
+    A damaged frame stays as it is, for the chain to count. `mirrored` is as in `CameraChain`.
     """
-    pictures = tuple(decode(frame) or frame for frame in block.data)
+    mirrored = mirrored or is_mirrored(block.spec)
+    pictures = tuple(decode(frame, mirrored) or frame for frame in block.data)
     return Block(block.spec, block.timestamps, pictures, block.first)
 
 
-def decode(frame: bytes | NDArray[np.uint8]) -> Picture | None:
-    """Decode a JPEG, or convert a BGR picture; None when it is damaged."""
+def decode(frame: bytes | NDArray[np.uint8], mirrored: bool = False) -> Picture | None:
+    """Decode a JPEG, or convert a BGR picture, and undo a mirror; None when it is damaged."""
     if isinstance(frame, np.ndarray):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
             return None
@@ -248,5 +307,7 @@ def decode(frame: bytes | NDArray[np.uint8]) -> Picture | None:
         rgb = cv2.imdecode(np.frombuffer(frame, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
         if rgb is None:
             return None
+    if mirrored:
+        rgb = cv2.flip(rgb, 1)
     gray: Any = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     return Picture(rgb, gray)

@@ -98,6 +98,7 @@ _CHATTER = (
     b"XNNPACK delegate",
     b"gl_context",
     b"landmark_projection_calculator.cc",
+    b"inference_runner_litert.cc",
 )
 
 
@@ -118,7 +119,7 @@ class FaceObservation:
 
 
 @contextmanager
-def _without_chatter() -> Iterator[None]:
+def without_chatter() -> Iterator[None]:
     """Hold back what MediaPipe prints when a graph starts; other lines come through afterwards."""
     try:
         sys.stderr.flush()
@@ -191,7 +192,7 @@ class FaceMesh:
                 with suppress(Exception):
                     self.close()
 
-        with _without_chatter():
+        with without_chatter():
             try:
                 self._landmarker = QuietLandmarker.create_from_options(options)
             except OSError as error:
@@ -239,7 +240,7 @@ class FaceMesh:
         if not self._fresh:
             return self._detect(picture, stamp_ms, width, height)
         self._fresh = False
-        with _without_chatter():
+        with without_chatter():
             return self._detect(picture, stamp_ms, width, height)
 
     def _detect(self, picture: Any, stamp_ms: int, width: int, height: int) -> FaceObservation | None:

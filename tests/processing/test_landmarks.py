@@ -127,7 +127,7 @@ def test_pictures_of_another_kind_are_refused(video: FaceMesh) -> None:
 
 
 def test_only_chatter_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
-    with landmarks._without_chatter():
+    with landmarks.without_chatter():
         os.write(2, b"W0000 inference_feedback_manager.cc:121] chatter\nsomething else\n")
     assert capfd.readouterr().err == "something else\n"
 
