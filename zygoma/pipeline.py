@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,13 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.stream import IRREGULAR_RATE_HZ, Block, Kind, SampleType, StreamSpec
+from fusion.events import FaceEvent
 from fusion.fuse import Fused, Fusion, FusionSettings
 from fusion.micro_expressions import MicroSettings
+from fusion.quality import QualityEvents
 from processing.action_units import action_unit_channels
 from processing.camera import CameraChain, Faces
 from processing.emg import MuscleActivity
 from processing.emg_quality import ChannelQuality
 from processing.findings import Burst
+from processing.neutral import Neutral
 from processing.spotting import MicroMovementSpotter
 from processing.thermal import SkinTemperature
 
@@ -49,12 +52,14 @@ class PipelineSettings:
         face_model: Another face_landmarker.task than the packaged one.
         calibration: Per-person values, by processor: ``neutral``, ``emg`` and ``valence``
             (`zygoma.calibration.Calibration.for_pipeline`).
+        mirrored: The camera's pictures are mirrored, whatever its stream says.
     """
 
     rest: tuple[float, float] | None = None
     me_threshold: float | None = None
     face_model: Path | None = None
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    mirrored: bool = False
 
 
 class Pipeline:
@@ -76,6 +81,8 @@ class Pipeline:
         self._lock = Lock()
         self._follower = ThreadPoolExecutor(1, "zygoma-skin")
         self._following: Future[None] | None = None
+        self._quality = QualityEvents()
+        self._quality_events: list[FaceEvent] = []
         # One layout serves every camera, so that a camera that comes late finds fusion running.
         units = StreamSpec(
             "zygoma action units",
@@ -104,6 +111,8 @@ class Pipeline:
                 model_path=self.settings.face_model,
                 # Skin motion needs every frame of a fast camera; landmarks, the dear part, do not.
                 landmarks_every=max(1, math.ceil(spec.rate_hz / LANDMARKS_AT_MOST_HZ)),
+                mirrored=self.settings.mirrored,
+                submit=self._follower.submit,
             )
             self._spotter = MicroMovementSpotter()
             output, _ = self._camera.spec_for(spec)
@@ -137,6 +146,7 @@ class Pipeline:
         self._settle()
         with self._lock:
             self._fusion.push_camera(faces.action_units)
+            self._quality_events += self._quality.process(faces.action_units)
         return faces
 
     def follow(self, faces: Faces) -> None:
@@ -182,7 +192,11 @@ class Pipeline:
         if flush:
             self._settle()
         with self._lock:
-            return self._fusion.drain(alive, flush=flush)
+            fused = self._fusion.drain(alive, flush=flush)
+            doubts, self._quality_events = self._quality_events, []
+            if flush:
+                doubts += self._quality.flush()
+        return replace(fused, events=[*fused.events, *doubts]) if doubts else fused
 
     def quality_words(self) -> dict[str, str]:
         """Sentences an assistant can act on, by EMG channel; empty without EMG."""
@@ -196,8 +210,13 @@ class Pipeline:
         """The face mesh [478, 2] in the newest thermal picture, for a display; None without a face."""
         return self._thermal.landmarks_px if self._thermal is not None else None
 
+    @property
+    def neutral(self) -> Neutral | None:
+        """The person's neutral face in use; None without a face so far."""
+        return None if self._camera is None else self._camera.neutral
+
     def close(self) -> None:
-        """Free the face model and the follower's thread."""
+        """Free the face models and the follower's thread."""
         self._follower.shutdown()
         if self._camera is not None:
             self._camera.close()
