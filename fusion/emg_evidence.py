@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from acquisition.stream import StreamSpec
 from fusion.atlas import aus_of
@@ -26,6 +27,14 @@ MUSCLE_OF_PREFIX = {
     "MEN": "mentalis",
 }
 """Muscle under the electrodes of a channel called ``PREFIX_L`` or ``PREFIX_R``."""
+
+NEIGHBOURS: Mapping[str, frozenset[int]] = MappingProxyType(
+    {"COR": frozenset({1, 2, 9}), "ZYG": frozenset({6, 9, 10, 14, 15, 20})}
+)
+"""AUs of muscles so near a pair of electrodes that it hears them too (cross-talk; Fridlund & Cacioppo 1986).
+Hearing one supports a movement of it; not hearing it says nothing."""
+
+_NEIGHBOUR_SHARE = 0.5
 
 LEAD_S = 0.05
 """EMG leads the visible movement by 30 to 100 ms (electromechanical delay)."""
@@ -50,11 +59,13 @@ class EmgSupport:
         log_likelihood_ratio: Positive for, negative against; 0 when the channel cannot say.
         burst: The burst it rests on, if there is one.
         lead_s: How long before the visible onset it began.
+        neighbour: The electrodes sit on a neighbouring muscle.
     """
 
     log_likelihood_ratio: float
     burst: Burst | None = None
     lead_s: float = 0.0
+    neighbour: bool = False
 
 
 def channel_parts(label: str) -> tuple[str, Side]:
@@ -102,14 +113,15 @@ class EmgEvidence:
 
     def channels_for(self, unit: int, side: Side) -> list[str]:
         """Channels whose electrodes sit on the muscle of an AU on that side."""
-        found = []
-        for name in self._channels:
-            prefix, channel_side = channel_parts(name)
-            muscle = MUSCLE_OF_PREFIX.get(prefix)
-            same_side = "both" in (side, channel_side) or side == channel_side
-            if muscle is not None and same_side and unit in aus_of(muscle):
-                found.append(name)
-        return found
+        return [name for name in self._on_side(side) if _hears_own(name, unit)]
+
+    def neighbours_of(self, unit: int, side: Side) -> list[str]:
+        """Channels on that side that hear an AU's muscle from the muscle next to it."""
+        return [name for name in self._on_side(side) if unit in NEIGHBOURS.get(channel_parts(name)[0], ())]
+
+    def _on_side(self, side: Side) -> list[str]:
+        sides = {side, "both"} if side != "both" else {"left", "right", "both"}
+        return [name for name in self._channels if channel_parts(name)[1] in sides]
 
     def busy(self, channels: Iterable[str], now_s: float) -> bool:
         """Whether one of these channels is inside a burst that has not ended yet."""
@@ -142,6 +154,14 @@ class EmgEvidence:
             return EmgSupport(_ABSENT * quality)
         return best
 
+    def neighbour_support(self, channel: str, onset_s: float, now_s: float) -> EmgSupport:
+        """`support` by a channel that hears the muscle from next to it: less, and never against."""
+        support = self.support(channel, onset_s, now_s)
+        if support.burst is None or support.log_likelihood_ratio <= 0.0:
+            return EmgSupport(0.0)
+        ratio = _NEIGHBOUR_SHARE * support.log_likelihood_ratio
+        return replace(support, log_likelihood_ratio=ratio, neighbour=True)
+
     def _ratio(self, burst: Burst, lead_s: float, now_s: float) -> float:
         """Gaussian lead against bursts that fall anywhere at the channel's own recent rate."""
         score = (lead_s - LEAD_S) / LEAD_SD_S
@@ -170,3 +190,8 @@ class EmgEvidence:
             return 0.0, False
         quality = sum(row[column] if row[column] > 0.0 else 0.0 for row in rows) if column >= 0 else len(rows)
         return quality / len(rows), any(row[active] > 0.5 for row in rows)
+
+
+def _hears_own(channel: str, unit: int) -> bool:
+    muscle = MUSCLE_OF_PREFIX.get(channel_parts(channel)[0])
+    return muscle is not None and unit in aus_of(muscle)

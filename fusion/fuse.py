@@ -15,15 +15,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from acquisition.stream import Block, Kind, StreamSpec, empty_block
+from fusion.blinks import Blinks
 from fusion.emg_evidence import EmgEvidence
 from fusion.events import FaceEvent
-from fusion.macro_expressions import Blinks, MacroExpressions, MacroSettings
+from fusion.macro_expressions import MacroExpressions, MacroSettings
 from fusion.micro_expressions import MicroExpressions, MicroSettings
 from fusion.neutral import NeutralFace
 from fusion.speech import Speech
 from fusion.timeline import Timeline
 from fusion.valence import ValenceFilter, valence_stream_spec
 from fusion.valence_weights import ValenceWeights
+from fusion.witness import UnitWitness
 from processing.findings import Burst, Movement
 
 EMG_LAG_S = 0.030
@@ -118,8 +120,10 @@ class Fusion:
         self._emg = Timeline()
         self._thermal = Timeline()
         self._evidence = EmgEvidence(self._emg)
-        micro = self.settings.micro
-        self._micro = MicroExpressions(self._macro, self._blinks, self._evidence, self._speech, micro)
+        self._witness = UnitWitness(spec)
+        self._micro = MicroExpressions(
+            self._macro, self._blinks, self._evidence, self._speech, self._witness, self.settings.micro
+        )
         self._emg_spec: StreamSpec | None = None
         self._thermal_spec: StreamSpec | None = None
         self._pictures: list[tuple[float, np.ndarray]] = []
@@ -235,6 +239,7 @@ class Fusion:
             events += self._macro.flush()
             self._macro.reset()
             self._blinks.reset()
+            self._witness.reset()
             self._micro.reset()
         self._camera_s = time_s
         seen: list[float] | None = None
@@ -244,6 +249,7 @@ class Fusion:
         felt = self._emg.newest(felt_s, settings.emg_max_age_s)
         estimate = self._valence.update(time_s, seen, felt, self._warmth(time_s))
         self._speech.see(time_s, seen)
+        self._witness.see(time_s, seen)
         events += self._macro.step(time_s, seen)
         blink = self._blinks.step(time_s, seen)
         if blink is not None:

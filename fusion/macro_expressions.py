@@ -1,4 +1,4 @@
-"""Macro-expressions and blinks from the rows of action units.
+"""Macro-expressions from the rows of action units.
 
 Each AU is followed by itself with hysteresis; what is active together is one expression. So a frown inside a
 smile is a second expression that the smile masks, not a different smile.
@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from acquisition.stream import StreamSpec
-from fusion.atlas import load_atlas, main_branch_of, muscles_of
 from fusion.events import FaceEvent
+from fusion.explanation import explain_macro, main_branches, main_muscles
 from fusion.rules import CATEGORY_OF, code
 from fusion.speech import LOWER_FACE_UNITS, Speech
 from fusion.tables import emotions_of
@@ -319,114 +319,3 @@ def _classes(unit: int) -> frozenset[str]:
 _SPOKEN_UNITS = LOWER_FACE_UNITS | {6}
 _SMILE_ECHOES = frozenset({7, 10, 14, 16, 17, 20, 22, 23, 24})
 _MOUTH_ECHOES = frozenset({10, 12, 14, 16, 20, 22, 23, 24})
-
-
-def main_muscles(units: Sequence[int]) -> tuple[str, ...]:
-    """All muscles of these AUs, main ones first, each once."""
-    mains = [muscles_of(unit)[:1] for unit in units]
-    rest = [muscles_of(unit)[1:] for unit in units]
-    return tuple(dict.fromkeys(name for names in mains + rest for name in names))
-
-
-def main_branches(units: Sequence[int]) -> tuple[str, ...]:
-    """Branches of cranial nerve VII that drive these AUs' muscles, main ones first, each once."""
-    atlas = load_atlas()
-    mains = [main_branch_of(unit) for unit in units if muscles_of(unit)]
-    rest = [name for muscle in main_muscles(units) for name in atlas.muscles[muscle].branches]
-    return tuple(dict.fromkeys(name for name in mains + rest if atlas.branches[name].nerve == "CN VII"))
-
-
-def explain_macro(units: Sequence[int], side: Side, duration_s: float, category: str) -> str:
-    """One sentence on a macro-expression."""
-    where = "" if side == "both" else f"{side} "
-    both = " on both sides" if side == "both" else ""
-    muscles = join_words([named(unit) for unit in units if muscles_of(unit)])
-    return f"{where}{muscles} contracted{both} for {duration_s:.1f} s: {category}"
-
-
-def named(unit: int, after: str = "") -> str:
-    """Main muscle of an AU with its nerve, e.g. ``corrugator supercilii (temporal branch, AU4)``."""
-    branch = load_atlas().branches[main_branch_of(unit)]
-    nerve = f"{branch.name} branch" if branch.nerve == "CN VII" else branch.nerve
-    return f"{muscles_of(unit)[0]}{after} ({nerve}, AU{unit})"
-
-
-def join_words(words: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-class Blinks:
-    """Finds blinks in the eyelids' closure (``blink_left``, ``blink_right``, 0-1).
-
-    A closure of more than `longest_s` is not a blink (AU43, eyes closed) and makes no event, but it does veto
-    like one.
-    """
-
-    def __init__(self, spec: StreamSpec, on: float = 0.35, off: float = 0.2, longest_s: float = 0.6) -> None:
-        labels = spec.labels
-        self._left = labels.index("blink_left") if "blink_left" in labels else -1
-        self._right = labels.index("blink_right") if "blink_right" in labels else -1
-        self._on, self._off, self._longest_s = on, off, longest_s
-        self._number = 0
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the past; ids go on counting."""
-        self._quiet_s = math.nan
-        self._onset_s = math.nan
-        self._apex_s = math.nan
-        self._peak = self._peak_left = self._peak_right = 0.0
-        self.recent: list[tuple[float, float]] = []
-
-    def step(self, time_s: float, row: Sequence[float] | None) -> FaceEvent | None:
-        """Take the row at `time_s` and return the blink that ended with it, if one did."""
-        left = row[self._left] if row is not None and self._left >= 0 else 0.0
-        right = row[self._right] if row is not None and self._right >= 0 else 0.0
-        left, right = (left if left > 0.0 else 0.0), (right if right > 0.0 else 0.0)
-        closure = max(left, right)
-        if math.isnan(self._onset_s):
-            if closure <= self._on:
-                if closure < self._off or math.isnan(self._quiet_s):
-                    self._quiet_s = time_s
-                return None
-            self._onset_s = self._quiet_s if time_s - self._quiet_s < 0.2 else time_s
-            self._peak = self._peak_left = self._peak_right = 0.0
-        if closure > self._peak:
-            self._peak, self._apex_s = closure, time_s
-        self._peak_left, self._peak_right = max(left, self._peak_left), max(right, self._peak_right)
-        if closure >= self._off:
-            return None
-        return self._close(time_s)
-
-    def _close(self, time_s: float) -> FaceEvent | None:
-        onset, self._onset_s, self._quiet_s = self._onset_s, math.nan, time_s
-        self.recent = [span for span in self.recent if span[1] > time_s - 5.0] + [(onset, time_s)]
-        if time_s - onset > self._longest_s:
-            return None
-        self._number += 1
-        total = self._peak_left + self._peak_right
-        asymmetry = (self._peak_left - self._peak_right) / total if total > 0.0 else 0.0
-        side: Side = "both" if abs(asymmetry) < 0.5 else ("left" if asymmetry > 0 else "right")
-        return FaceEvent(
-            onset=onset,
-            duration=time_s - onset,
-            trial_type="blink",
-            apex=self._apex_s,
-            action_units=(45,),
-            side=side,
-            asymmetry=asymmetry,
-            muscles=muscles_of(45),
-            nerve_branches=main_branches([45]),
-            confidence=min(1.0, self._peak),
-            id=f"blink-{self._number}",
-            explanation=f"eyelids closed and opened within {1000 * (time_s - onset):.0f} ms: a blink",
-        )
-
-    def overlaps(self, start_s: float, end_s: float) -> bool:
-        """Whether an eyelid was closing, closed or opening between two moments of the last 5 s."""
-        if not math.isnan(self._onset_s) and self._onset_s < end_s:
-            return True
-        return any(onset < end_s and offset > start_s for onset, offset in self.recent)

@@ -9,31 +9,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from fusion.emg_evidence import MUSCLE_OF_PREFIX, EmgEvidence, EmgSupport, channel_parts
+from fusion.blinks import Blinks
+from fusion.candidates import Candidate, asymmetry_of, duration_criteria, ended, side_of
+from fusion.emg_evidence import EmgEvidence, EmgSupport
 from fusion.events import FaceEvent, TrialType
-from fusion.explanation import explain_micro
-from fusion.macro_expressions import (
-    EXPRESSIVE_UNITS,
-    MACRO_MINIMUM_S,
-    Activity,
-    Blinks,
-    MacroExpressions,
-    main_branches,
-    main_muscles,
-    named,
-    salient,
-)
+from fusion.explanation import Hiding, explain_micro, explain_sub_visible, main_branches, main_muscles
+from fusion.macro_expressions import EXPRESSIVE_UNITS, MACRO_MINIMUM_S, Activity, MacroExpressions, salient
 from fusion.rules import code
 from fusion.speech import LOWER_FACE_UNITS, Speech
-from processing.findings import Burst, Movement, Side
-
-MICRO_TOTAL_S = 0.5
-MICRO_ONSET_TO_APEX_S = 0.26
-STRICT_S = (0.04, 0.2)
-"""Durations: total, and onset to apex (Yan et al., 2013); the paper's strict 1/25-1/5 s."""
+from fusion.sub_visible import Twitch, twitch_of
+from fusion.witness import UnitWitness
+from processing.findings import Burst, Movement
 
 BLINK_UNITS = frozenset({1, 2, 4, 5, 6, 7, 43})
 """AUs that a blink or squint moves along (section 5: "frown when blinking")."""
@@ -51,6 +40,10 @@ SYNERGISTS: dict[int, frozenset[int]] = {
 """AUs whose regions move along when an expression of the key's AU begins or ends (section 3.2.1: facial
 muscles rarely contract individually)."""
 
+OUTVOTED = frozenset({"gaze", "head", "flicker", "ripple"})
+"""Vetoes that concern the picture only, which the muscle's own EMG may outvote. Blinks, speech, sniffs and
+the edges of expressions are contractions too: EMG cannot tell them from a micro-expression."""
+
 _WHOLE_PICTURE = frozenset({"head", "flicker"})
 
 
@@ -60,7 +53,9 @@ class MicroSettings:
 
     Attributes:
         me_threshold: Log-odds at which a candidate becomes an event: the operating point.
-        prior_log_odds: Log-odds of a micro-expression given that the spotter found a movement at all.
+        spotting_point: The camera's log-likelihood ratio at which a movement alone is as likely as not.
+        camera_weight, emg_weight: Log-odds per unit of evidence; fitted to simulated sessions, so that
+            confidence is the share of candidates that are true (``zygoma bench fusion``).
         veto_log_odds: Subtracted for a vetoed movement, whose own evidence counts a third.
         second_share: What each further region adds of its own evidence: regions move together, so their
             evidence is not independent.
@@ -73,42 +68,17 @@ class MicroSettings:
     """
 
     me_threshold: float = 0.0
-    prior_log_odds: float = 0.0
+    spotting_point: float = 1.0
+    camera_weight: float = 1.0
+    emg_weight: float = 1.0
     veto_log_odds: float = 6.0
     second_share: float = 0.3
     together_s: float = 0.06
     settle_s: float = 0.15
     mouth_settle_s: float = 0.65
     patience_s: float = 0.9
-    emg_alone: bool = False
-    emg_alone_z: float = 8.0
-
-
-@dataclass
-class _Candidate:
-    """Movements that began together and are not decided yet."""
-
-    members: list[Movement] = field(default_factory=list)
-
-    @property
-    def strongest(self) -> Movement:
-        return max(self.members, key=lambda each: (not each.vetoes, each.log_likelihood_ratio, -each.id))
-
-    @property
-    def offset_s(self) -> float:
-        return max(each.offset_s for each in self.members)
-
-    @property
-    def found_s(self) -> float:
-        return max(each.found_s for each in self.members)
-
-    def takes(self, movement: Movement, together_s: float) -> bool:
-        return any(
-            abs(each.onset_s - movement.onset_s) <= together_s
-            and each.onset_s < movement.offset_s
-            and movement.onset_s < each.offset_s
-            for each in self.members
-        )
+    emg_alone: bool = True
+    emg_alone_z: float = 6.0
 
 
 class MicroExpressions:
@@ -118,6 +88,7 @@ class MicroExpressions:
         macro, blinks: The detectors that see the same rows; they are stepped before this one.
         emg: Recent bursts and channel states.
         speech: Recent mouth movements.
+        witness: Recent rows of action units.
         settings: See `MicroSettings`.
     """
 
@@ -127,6 +98,7 @@ class MicroExpressions:
         blinks: Blinks | None,
         emg: EmgEvidence,
         speech: Speech,
+        witness: UnitWitness,
         settings: MicroSettings | None = None,
     ) -> None:
         self.settings = settings or MicroSettings()
@@ -134,21 +106,18 @@ class MicroExpressions:
         self._blinks = blinks
         self._emg = emg
         self._speech = speech
+        self._witness = witness
         self.dropped: Counter[str] = Counter()
         """How many candidates were let go, by veto; ``weak`` for those below the operating point."""
         self.reset()
 
     def reset(self) -> None:
         """Forget the past."""
-        self._candidates: list[_Candidate] = []
+        self._candidates: list[Candidate] = []
         self._moving: dict[int, Movement] = {}
         self._thermal: list[Movement] = []
+        self._seen: list[tuple[float, float]] = []
         self._used: set[tuple[str, float]] = set()
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a decision is pending."""
-        return bool(self._candidates) or (self.settings.emg_alone and bool(self._emg.bursts))
 
     def add_movement(self, movement: Movement) -> None:
         """Take a movement, provisional or confirmed, in the order in which they were found."""
@@ -156,12 +125,14 @@ class MicroExpressions:
             self._moving[movement.id] = movement
             return
         self._moving.pop(movement.id, None)
-        self._speech.add(movement)
+        self._seen.append((movement.onset_s, movement.offset_s))
+        if not OUTVOTED.intersection(movement.vetoes):
+            self._speech.add(movement)
         for candidate in self._candidates:
             if candidate.takes(movement, self.settings.together_s):
                 candidate.members.append(movement)
                 return
-        self._candidates.append(_Candidate([movement]))
+        self._candidates.append(Candidate([movement]))
 
     def add_thermal_movement(self, movement: Movement) -> None:
         """Take a movement seen by a thermal camera of 25 Hz or more; it supports, and never originates."""
@@ -182,11 +153,12 @@ class MicroExpressions:
                 event = self._decide(candidate, emg_until_s)
                 if event is not None:
                     events.append(event)
-        if self.settings.emg_alone:
+        if self.settings.emg_alone and self._macro is not None:
             events += self._sub_visible(time_s, emg_until_s, flush)
         self._moving = {key: move for key, move in self._moving.items() if move.found_s > time_s - 1.5}
         self._thermal = [move for move in self._thermal if move.found_s > time_s - 3.0]
-        self._emg.forget_before(time_s - 3.0)
+        self._seen = [span for span in self._seen if span[1] > time_s - 4.0]
+        self._emg.forget_before(time_s - 4.0)
         return events
 
     def provisional(self, movement: Movement, emg_until_s: float) -> FaceEvent | None:
@@ -194,12 +166,12 @@ class MicroExpressions:
         if movement.vetoes:
             return None
         end_s = max(movement.found_s, movement.apex_s)
-        so_far = _Candidate([_ended(movement, end_s)])
+        so_far = Candidate([ended(movement, end_s)])
         return self._decide(so_far, emg_until_s, counted=False)
 
     # Waiting
 
-    def _ripe(self, candidate: _Candidate, time_s: float, emg_until_s: float) -> bool:
+    def _ripe(self, candidate: Candidate, time_s: float, emg_until_s: float) -> bool:
         settings = self.settings
         since = time_s - candidate.offset_s
         # A syllable looks like a movement of its own until the next ones come.
@@ -211,7 +183,7 @@ class MicroExpressions:
             return False
         if since >= settings.patience_s:
             return True
-        if any(candidate.takes(_ended(move, time_s), settings.together_s) for move in self._moving.values()):
+        if any(candidate.takes(ended(move, time_s), settings.together_s) for move in self._moving.values()):
             return False
         if any(
             not activity.closed and activity.duration_s <= MACRO_MINIMUM_S
@@ -225,7 +197,7 @@ class MicroExpressions:
         ]
         return not self._emg.busy(channels, emg_until_s)
 
-    def _near(self, candidate: _Candidate) -> list[Activity]:
+    def _near(self, candidate: Candidate) -> list[Activity]:
         """Activities of AUs at the time of a candidate, or just after it."""
         if self._macro is None:
             return []
@@ -238,10 +210,9 @@ class MicroExpressions:
 
     # Deciding
 
-    def _decide(self, candidate: _Candidate, emg_until_s: float, counted: bool = True) -> FaceEvent | None:
+    def _decide(self, candidate: Candidate, emg_until_s: float, counted: bool = True) -> FaceEvent | None:
         settings = self.settings
-        clean = [each for each in candidate.members if not each.vetoes]
-        members = clean or candidate.members
+        members = [each for each in candidate.members if not each.vetoes] or candidate.members
         members = sorted(members, key=lambda each: (-each.log_likelihood_ratio, each.id))
         main = members[0]
         units = self._units(members)
@@ -252,12 +223,16 @@ class MicroExpressions:
         camera = main.log_likelihood_ratio + settings.second_share * sum(
             max(0.0, each.log_likelihood_ratio) for each in members[1:]
         )
-        supports = self._emg_supports(members, vetoes, emg_until_s)
-        emg = sum(supports[unit].log_likelihood_ratio for unit in supports)
+        supports = self._emg_supports(members, emg_until_s)
+        emg = sum(support.log_likelihood_ratio for support in supports)
         thermal = self._thermal_evidence(main)
-        logit = settings.prior_log_odds + camera + emg + thermal
+        logit = settings.camera_weight * (camera + thermal - settings.spotting_point)
+        logit += settings.emg_weight * emg
         if vetoes:
-            logit -= settings.veto_log_odds + max(0.0, camera) * 2.0 / 3.0
+            felt = any(each.burst is not None and not each.neighbour for each in supports)
+            logit -= settings.veto_log_odds + settings.camera_weight * max(0.0, camera) * 2.0 / 3.0
+            if not felt or not OUTVOTED.issuperset(vetoes):
+                logit = -math.inf
         if logit < settings.me_threshold:
             if counted:
                 self.dropped.update(sorted(vetoes) or ["weak"])
@@ -265,21 +240,19 @@ class MicroExpressions:
 
         mask = self._mask(candidate, units) if counted else None
         trial_type: TrialType = "micro_expression"
-        criteria = duration_criteria(main)
+        criteria = duration_criteria(main.offset_s - main.onset_s, main.apex_s - main.onset_s)
         if not criteria:
             if mask is not None or self._near(candidate):
                 return None
             trial_type = "macro_expression"
-        for support in supports.values():
-            if support.burst is not None and counted:
-                self._used.add((support.burst.channel, support.burst.onset_s))
+        bursts = [support for support in supports if support.burst is not None]
+        if counted:
+            self._used |= {(each.burst.channel, each.burst.onset_s) for each in bursts if each.burst}
         coding = code(units)
-        side, asymmetry = _side(members)
-        strongest_support = max(
-            (each for each in supports.values() if each.burst is not None),
-            key=lambda each: each.log_likelihood_ratio,
-            default=None,
-        )
+        side, asymmetry = side_of(members)
+        hiding = Hiding(mask.unit, mask.onset_s > main.onset_s) if mask is not None else None
+        telling = max(bursts, key=lambda each: each.log_likelihood_ratio, default=None)
+        against = tuple(sorted(vetoes))
         return FaceEvent(
             onset=main.onset_s,
             duration=max(0.0, main.offset_s - main.onset_s),
@@ -297,18 +270,20 @@ class MicroExpressions:
             evidence_emg=emg,
             evidence_thermal=thermal,
             masked_by=mask.id if mask is not None else None,
-            vetoes=tuple(sorted(vetoes)),
+            vetoes=against,
             criteria=criteria,
             id=f"micro-{min(each.id for each in candidate.members)}",
-            explanation=explain_micro(main, units, side, asymmetry, strongest_support, mask, coding.category),
+            explanation=explain_micro(
+                main, units, side, asymmetry, telling, against, hiding, coding.category
+            ),
         )
 
-    @staticmethod
-    def _units(members: Sequence[Movement]) -> list[int]:
-        """The best AU of each movement, strongest movement first, each once."""
-        return list(dict.fromkeys(each.action_units[0] for each in members if each.action_units))
+    def _units(self, members: Sequence[Movement]) -> list[int]:
+        """The AU of each movement, strongest movement first, each once."""
+        units = (self._witness.best_unit(each) for each in members)
+        return list(dict.fromkeys(unit for unit in units if unit is not None))
 
-    def _own_vetoes(self, candidate: _Candidate, main: Movement, units: Sequence[int]) -> set[str]:
+    def _own_vetoes(self, candidate: Candidate, main: Movement, units: Sequence[int]) -> set[str]:
         vetoes = set()
         if (
             self._blinks is not None
@@ -331,32 +306,35 @@ class MicroExpressions:
                 vetoes.add("macro_edge")
         return vetoes
 
-    def _emg_supports(
-        self, members: Sequence[Movement], vetoes: Iterable[str], emg_until_s: float
-    ) -> dict[int, EmgSupport]:
-        """The evidence per AU that electrodes cover: the best side, or what both sides miss."""
+    def _emg_supports(self, members: Sequence[Movement], emg_until_s: float) -> list[EmgSupport]:
+        """The evidence per AU: of the muscle's own electrodes, or else of those next to it."""
         supports: dict[int, EmgSupport] = {}
         for member in members:
-            unit = member.action_units[0] if member.action_units else 0
-            if unit in supports:
+            unit = self._witness.best_unit(member)
+            if unit is None or unit in supports:
                 continue
-            found = []
-            for channel in self._emg.channels_for(unit, member.side):
-                support = self._emg.support(channel, member.onset_s, emg_until_s)
-                if support.burst is not None and self._is_frown_of_blink(support.burst):
-                    support = EmgSupport(0.0)
-                found.append(support)
-            if not found:
-                continue
-            best = max(found, key=lambda each: (each.burst is not None, each.log_likelihood_ratio))
-            if best.burst is None:
-                missing = sum(each.log_likelihood_ratio for each in found) / len(found)
-                best = EmgSupport(missing)
-            supports[unit] = best
-        return supports
+            own = [
+                self._unblinked(self._emg.support(channel, member.onset_s, emg_until_s))
+                for channel in self._emg.channels_for(unit, member.side)
+            ]
+            near = [
+                self._unblinked(self._emg.neighbour_support(channel, member.onset_s, emg_until_s))
+                for channel in self._emg.neighbours_of(unit, member.side)
+            ]
+            if own and all(each.burst is None for each in own):
+                # Both sides miss it: their silence counts once.
+                supports[unit] = EmgSupport(sum(each.log_likelihood_ratio for each in own) / len(own))
+            elif own or near:
+                supports[unit] = max(
+                    own or near, key=lambda each: (each.burst is not None, each.log_likelihood_ratio)
+                )
+        return list(supports.values())
 
-    def _is_frown_of_blink(self, burst: Burst) -> bool:
-        """A short corrugator burst that coincides with a blink is the blink's."""
+    def _unblinked(self, support: EmgSupport) -> EmgSupport:
+        """The same, but a short corrugator burst that coincides with a blink is the blink's."""
+        return EmgSupport(0.0) if support.burst is not None and self._blinked(support.burst) else support
+
+    def _blinked(self, burst: Burst) -> bool:
         return (
             self._blinks is not None
             and burst.channel.startswith("COR")
@@ -373,7 +351,7 @@ class MicroExpressions:
         ]
         return 0.5 * max(near, default=0.0)
 
-    def _mask(self, candidate: _Candidate, units: Sequence[int]) -> Activity | None:
+    def _mask(self, candidate: Candidate, units: Sequence[int]) -> Activity | None:
         """The larger expression that the candidate hides in, or that covers it right after."""
         near = [
             activity
@@ -394,49 +372,42 @@ class MicroExpressions:
 
     def _sub_visible(self, time_s: float, emg_until_s: float, flush: bool) -> list[FaceEvent]:
         events = []
-        for burst in self._emg.bursts:
+        known = [burst for burst in self._emg.bursts if flush or burst.found_s <= emg_until_s]
+        for burst in known:
             key = (burst.channel, burst.onset_s)
-            late = flush or (time_s >= burst.offset_s + 1.0 and burst.found_s <= emg_until_s)
-            if not late or key in self._used:
+            if key in self._used or not (flush or time_s >= burst.offset_s + 1.5):
                 continue
+            twitch = twitch_of(burst, known)
             self._used.add(key)
-            event = self._sub_visible_event(burst)
-            if event is not None:
-                events.append(event)
+            if twitch is None:
+                continue
+            told = any((each.channel, each.onset_s) in self._used - {key} for each in twitch.bursts)
+            self._used |= {(each.channel, each.onset_s) for each in twitch.bursts}
+            if not told and twitch.main.peak_z >= self.settings.emg_alone_z:
+                event = self._sub_visible_event(twitch)
+                if event is not None:
+                    events.append(event)
         self._used = {key for key in self._used if key[1] > time_s - 10.0}
         return events
 
-    def _sub_visible_event(self, burst: Burst) -> FaceEvent | None:
-        settings = self.settings
-        duration = burst.offset_s - burst.onset_s
-        prefix, side = channel_parts(burst.channel)
-        muscle = MUSCLE_OF_PREFIX.get(prefix)
-        if muscle is None or burst.peak_z < settings.emg_alone_z or not 0.04 <= duration <= MICRO_TOTAL_S:
-            return None
-        unit = {"COR": 4, "ZYG": 12, "FRO": 2, "OOC": 6, "LEV": 10, "DAO": 15, "MEN": 17}[prefix]
-        if self._is_frown_of_blink(burst):
-            self.dropped.update(["blink"])
-            return None
-        if self._macro is not None and any(
-            activity.unit == unit and activity.onset_s < burst.offset_s and activity.offset_s > burst.onset_s
-            for activity in self._macro.activities()
-        ):
-            return None
-        evidence = burst.quality * min(4.0, 0.5 * (burst.peak_z - settings.emg_alone_z) + 1.0)
-        logit = settings.prior_log_odds + evidence
-        if logit < settings.me_threshold:
-            self.dropped.update(["weak"])
+    def _sub_visible_event(self, twitch: Twitch) -> FaceEvent | None:
+        burst, unit = twitch.main, twitch.unit
+        reason = self._explains(twitch)
+        evidence = burst.quality * min(4.0, 0.5 * (burst.peak_z - self.settings.emg_alone_z) + 1.0)
+        logit = self.settings.emg_weight * evidence
+        if reason or logit < self.settings.me_threshold:
+            self.dropped.update([reason or "weak"])
             return None
         coding = code([unit])
-        where = f"{side} " if side != "both" else ""
+        duration = twitch.offset_s - twitch.onset_s
         return FaceEvent(
-            onset=burst.onset_s,
+            onset=twitch.onset_s,
             duration=duration,
             trial_type="micro_expression",
             apex=burst.peak_s,
             action_units=(unit,),
-            side=side,
-            asymmetry={"left": 1.0, "right": -1.0, "both": 0.0}[side],
+            side=twitch.side,
+            asymmetry=asymmetry_of(twitch.side),
             category=coding.category,
             emotions=coding.emotions,
             muscles=main_muscles([unit]),
@@ -444,55 +415,28 @@ class MicroExpressions:
             confidence=_logistic(logit),
             evidence_emg=evidence,
             vetoes=("sub-visible",),
-            criteria=_criteria(duration, burst.peak_s - burst.onset_s),
+            criteria=duration_criteria(duration, burst.peak_s - twitch.onset_s),
             id=f"emg-{burst.channel}-{round(1000 * burst.onset_s)}",
-            explanation=(
-                f"{where}{named(unit)} fired for {1000 * duration:.0f} ms at "
-                f"{burst.peak_z:.1f} z without visible movement (sub-visible): {coding.category}"
-            ),
+            explanation=explain_sub_visible(unit, twitch.side, duration, burst.peak_z, coding.category),
         )
 
-
-def duration_criteria(movement: Movement) -> tuple[str, ...]:
-    """Which definitions of a micro-expression's duration a movement meets; empty for a macro-expression."""
-    return _criteria(movement.offset_s - movement.onset_s, movement.apex_s - movement.onset_s)
-
-
-def _criteria(total_s: float, rise_s: float) -> tuple[str, ...]:
-    tolerance = 1e-9  # frame stamps at 20 fps make exactly 500 ms
-    criteria = []
-    if total_s <= MICRO_TOTAL_S + tolerance:
-        criteria.append("total<=500ms")
-    if rise_s <= MICRO_ONSET_TO_APEX_S + tolerance:
-        criteria.append("onset-apex<=260ms")
-    if criteria and STRICT_S[0] - tolerance <= total_s <= STRICT_S[1] + tolerance:
-        criteria.append("strict 40-200ms")
-    return tuple(criteria)
-
-
-def _ended(movement: Movement, end_s: float) -> Movement:
-    """A provisional movement as if it had ended at `end_s`."""
-    return Movement(
-        **{
-            **movement.__dict__,
-            "offset_s": max(end_s, movement.apex_s),
-            "found_s": max(end_s, movement.found_s),
-            "provisional": False,
-        }
-    )
-
-
-def _side(members: Sequence[Movement]) -> tuple[Side, float]:
-    """Side and asymmetry of movements together, weighted by their amplitude."""
-    paired = [each for each in members if each.side != "both" or each.asymmetry != 0.0]
-    sides = {each.side for each in members if each.side != "both"}
-    side: Side = "both"
-    if len(sides) == 1 and all(each.side != "both" or each.asymmetry == 0.0 for each in members):
-        side = next(iter(sides))
-    total = sum(each.amplitude_px for each in paired)
-    if total <= 0.0:
-        return side, {"left": 1.0, "right": -1.0, "both": 0.0}[side]
-    return side, max(-1.0, min(1.0, sum(each.amplitude_px * each.asymmetry for each in paired) / total))
+    def _explains(self, twitch: Twitch) -> str:
+        """What is seen after all, or else made a muscle fire; empty for nothing."""
+        if any(onset < twitch.offset_s + 0.1 and offset > twitch.onset_s for onset, offset in self._seen):
+            return "visible"
+        if any(self._blinked(each) for each in twitch.bursts):
+            return "blink"
+        if twitch.unit in LOWER_FACE_UNITS and self._speech.around(twitch.onset_s):
+            return "speech"
+        assert self._macro is not None
+        kin = SYNERGISTS.get(twitch.unit, frozenset({twitch.unit}))
+        seen = any(
+            activity.unit in kin
+            and activity.onset_s - 0.5 < twitch.offset_s
+            and activity.offset_s + 0.5 > twitch.onset_s
+            for activity in self._macro.activities()
+        )
+        return "macro_edge" if seen else ""
 
 
 def _logistic(logit: float) -> float:

@@ -107,7 +107,7 @@ def test_any_interleaving_gives_the_same_bits(
     while any(queues.values()):
         name = rng.choice([name for name, queue in queues.items() if queue])
         pieces.append((name, queues[name].pop(0)))
-    emg_alone = FusionSettings(micro=MicroSettings(emg_alone=True))
+    emg_alone = FusionSettings(micro=MicroSettings(emg_alone_z=5.0))
     got = play(pieces, [rng.random() < 0.5 for _ in pieces], emg_alone)
     whole = [("emg", ACTIVITY), ("thermal", SKIN), ("camera", UNITS)]
     expected = play(whole, [False, False, False], emg_alone)
@@ -132,6 +132,7 @@ def test_the_scenario_is_told_right() -> None:
     told = [(event.trial_type, event.action_units) for event in sorted(events, key=lambda event: event.onset)]
     assert told == [
         ("blink", (45,)),
+        ("micro_expression", (4,)),  # sub-visible: a burst without movement
         ("macro_expression", (6, 12)),
         ("micro_expression", (4, 9)),
         ("micro_expression", (12,)),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from acquisition.stream import Block
+from fusion.blinks import Blinks
 from fusion.events import FaceEvent
-from fusion.macro_expressions import Blinks, MacroExpressions, salient
+from fusion.macro_expressions import MacroExpressions, salient
 from fusion.speech import Speech
 from tests.fusion.synthetic import START_S, Curve, movement, plateau, units_block
 

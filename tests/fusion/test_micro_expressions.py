@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from fusion.candidates import duration_criteria
 from fusion.events import FaceEvent
 from fusion.fuse import Fused, Fusion, FusionSettings
-from fusion.micro_expressions import MicroSettings, duration_criteria
+from fusion.micro_expressions import MicroSettings
 from processing.findings import Burst, Movement
 from tests.fusion.synthetic import START_S, Curve, activity_block, burst, movement, plateau, units_block
 
@@ -86,6 +87,42 @@ def test_overwhelming_emg_outvotes_a_veto_and_says_so() -> None:
     _, fused = fuse([movement(1, 6.0, vetoes=("gaze",), ratio=6.0)], [burst("COR_L", 5.95, peak_z=14.0)])
     (event,) = micros(fused)
     assert event.vetoes == ("gaze",)
+    assert "accepted for its EMG against the veto for gaze" in event.explanation
+
+
+@pytest.mark.parametrize("veto", ["blink", "speech", "sniff", "macro_edge"])
+def test_a_contraction_of_another_kind_is_not_outvoted(veto: str) -> None:
+    # EMG cannot tell these from a micro-expression: they are contractions of the same muscles.
+    moves = [movement(1, 6.0, vetoes=(veto,), ratio=6.0)]
+    fusion, fused = fuse(moves, [burst("COR_L", 5.95, peak_z=14.0)])
+    assert [event for event in micros(fused) if event.evidence_camera] == []
+    assert fusion.dropped[veto] == 1
+
+
+def test_a_faint_movement_counts_with_its_emg() -> None:
+    faint = [movement(1, 6.0, ratio=-0.5)]
+    assert micros(fuse(faint, emg=False)[1]) == []
+    (event,) = micros(fuse(faint, [burst("COR_L", 5.95)])[1])
+    assert event.evidence_emg > 3.0
+    assert event.vetoes == ()
+
+
+def test_a_neighbours_electrodes_support_but_their_silence_says_nothing() -> None:
+    lip = [movement(1, 6.0, 0.2, "upper_lip", (10, 9), "left", 4.0)]
+    (heard,) = micros(fuse(lip, [burst("ZYG_L", 5.95)])[1])
+    (silent,) = micros(fuse(lip)[1])
+    assert heard.evidence_emg > 1.0
+    assert silent.evidence_emg == 0.0
+    assert "heard over the zygomaticus major" in heard.explanation
+
+
+def test_the_action_units_tell_muscles_apart_that_move_the_skin_alike() -> None:
+    lip = [movement(1, 6.0, 0.3, "lip_corner", (14, 20), "both", 4.0)]
+    stretched = {"AU20": plateau(6.0, 6.3, 0.15, 0.1), "AU14": plateau(6.0, 6.3, 0.04, 0.1)}
+    assert micros(fuse(lip, emg=False)[1])[0].action_units == (14,)
+    (event,) = micros(fuse(lip, units=stretched, emg=False)[1])
+    assert event.action_units == (20,)
+    assert event.muscles[0] == "risorius"
 
 
 def test_a_frown_with_a_blink_is_the_blinks() -> None:
@@ -160,7 +197,7 @@ def test_criteria_of_duration(total_ms: int, rise_share: float, criteria: tuple[
 
     move = movement(1, 6.0, total_ms / 1000)
     move = replace(move, apex_s=move.onset_s + rise_share * total_ms / 1000)
-    assert duration_criteria(move) == criteria
+    assert duration_criteria(total_ms / 1000, rise_share * total_ms / 1000) == criteria
     (event,) = fuse([move], emg=False)[1].events
     assert event.trial_type == ("micro_expression" if criteria else "macro_expression")
 
@@ -171,15 +208,45 @@ def test_provisional_at_the_apex_has_the_id_of_what_follows() -> None:
     assert [event.id for event in fused.provisional] == [event.id for event in micros(fused)] == ["micro-7"]
 
 
-def test_emg_alone_is_silent_unless_asked_and_strong() -> None:
-    strong, weak = burst("COR_L", 6.0, 0.15, 12.0), burst("COR_L", 9.0, 0.15, 6.0)
-    assert micros(fuse([], [strong, weak])[1]) == []
-    (event,) = micros(fuse([], [strong, weak], settings=MicroSettings(emg_alone=True))[1])
+def test_a_strong_burst_without_movement_is_sub_visible() -> None:
+    # Section 6: EMG records activity that is "even visually imperceptible".
+    strong, weak = burst("COR_L", 6.0, 0.15, 12.0), burst("COR_L", 9.0, 0.15, 5.0)
+    (event,) = micros(fuse([], [strong, weak])[1])
     assert event.onset == pytest.approx(START_S + 6.0)
     assert event.vetoes == ("sub-visible",)
-    assert "without visible movement" in event.explanation
-    visible = micros(fuse([movement(1, 6.04)], [strong], settings=MicroSettings(emg_alone=True))[1])
+    assert event.evidence_camera == 0.0
+    assert event.explanation.startswith("left corrugator supercilii (temporal branch, AU4) fired for 150 ms")
+    assert "sub-visible" in event.explanation
+    assert micros(fuse([], [strong, weak], settings=MicroSettings(emg_alone=False))[1]) == []
+    visible = micros(fuse([movement(1, 6.04)], [strong])[1])
     assert [each.id for each in visible] == ["micro-1"]  # the burst is used once
+
+
+def test_both_sides_of_a_twitch_are_one_event() -> None:
+    (event,) = micros(fuse([], [burst("ZYG_L", 6.0, 0.2, 9.0), burst("ZYG_R", 6.03, 0.2, 8.0)])[1])
+    assert event.side == "both"
+    assert event.action_units == (12,)
+    assert event.duration == pytest.approx(0.23)
+
+
+def test_what_explains_a_burst_is_no_sub_visible_expression() -> None:
+    blink = plateau(6.0, 6.25, 1.0, 0.1)
+    cases: list[tuple[list[Burst], dict[str, Curve]]] = [
+        ([burst("COR_L", 5.98, 0.15, 12.0)], {"blink_left": blink, "blink_right": blink}),
+        # Speech, or chewing: the muscle fires again and again.
+        ([burst("ZYG_L", 4.0 + 0.4 * k, 0.15, 9.0) for k in range(5)], {}),
+        ([burst("ZYG_L", 4.0, 0.3, 12.0)], {"AU12": plateau(4.0, 8.0, 0.8)}),
+        ([burst("ZYG_L", 6.0, 1.2, 12.0)], {}),
+    ]
+    for bursts, units in cases:
+        assert micros(fuse([], bursts, units)[1]) == []
+
+
+def test_without_a_picture_nothing_is_called_sub_visible() -> None:
+    bursts = [burst("COR_L", 6.0, 0.15, 12.0)]
+    fusion = Fusion(None)
+    fusion.push_emg(activity_block(12.0, bursts=bursts), bursts)
+    assert fusion.drain(flush=True).events == []
 
 
 def test_nothing_at_rest() -> None:

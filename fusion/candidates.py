@@ -1,0 +1,90 @@
+"""Movements that began together, on the way to becoming one event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from processing.findings import Movement, Side
+
+MICRO_TOTAL_S = 0.5
+MICRO_ONSET_TO_APEX_S = 0.26
+STRICT_S = (0.04, 0.2)
+"""Durations: total, and onset to apex (Yan et al., 2013); the paper's strict 1/25-1/5 s."""
+
+
+@dataclass
+class Candidate:
+    """Movements that began together and are not decided yet."""
+
+    members: list[Movement] = field(default_factory=list)
+
+    @property
+    def strongest(self) -> Movement:
+        """The movement with the most evidence; one without vetoes if there is one."""
+        return max(self.members, key=lambda each: (not each.vetoes, each.log_likelihood_ratio, -each.id))
+
+    @property
+    def offset_s(self) -> float:
+        """When the last of them ended."""
+        return max(each.offset_s for each in self.members)
+
+    @property
+    def found_s(self) -> float:
+        """When the last of them was found."""
+        return max(each.found_s for each in self.members)
+
+    def takes(self, movement: Movement, together_s: float) -> bool:
+        """Whether a movement began together with one of these and overlaps it."""
+        return any(
+            abs(each.onset_s - movement.onset_s) <= together_s
+            and each.onset_s < movement.offset_s
+            and movement.onset_s < each.offset_s
+            for each in self.members
+        )
+
+
+def duration_criteria(total_s: float, rise_s: float) -> tuple[str, ...]:
+    """Which definitions of a micro-expression's duration hold; empty for a macro-expression.
+
+    Args:
+        total_s: From onset to offset.
+        rise_s: From onset to apex.
+    """
+    tolerance = 1e-9  # frame stamps at 20 fps make exactly 500 ms
+    criteria = []
+    if total_s <= MICRO_TOTAL_S + tolerance:
+        criteria.append("total<=500ms")
+    if rise_s <= MICRO_ONSET_TO_APEX_S + tolerance:
+        criteria.append("onset-apex<=260ms")
+    if criteria and STRICT_S[0] - tolerance <= total_s <= STRICT_S[1] + tolerance:
+        criteria.append("strict 40-200ms")
+    return tuple(criteria)
+
+
+def ended(movement: Movement, end_s: float) -> Movement:
+    """A provisional movement as if it had ended at `end_s`."""
+    return replace(
+        movement,
+        offset_s=max(end_s, movement.apex_s),
+        found_s=max(end_s, movement.found_s),
+        provisional=False,
+    )
+
+
+def side_of(members: Sequence[Movement]) -> tuple[Side, float]:
+    """Side and asymmetry of movements together, weighted by their amplitude."""
+    paired = [each for each in members if each.side != "both" or each.asymmetry != 0.0]
+    sides = {each.side for each in members if each.side != "both"}
+    side: Side = "both"
+    if len(sides) == 1 and all(each.side != "both" or each.asymmetry == 0.0 for each in members):
+        side = next(iter(sides))
+    total = sum(each.amplitude_px for each in paired)
+    if total <= 0.0:
+        return side, asymmetry_of(side)
+    return side, max(-1.0, min(1.0, sum(each.amplitude_px * each.asymmetry for each in paired) / total))
+
+
+def asymmetry_of(side: Side) -> float:
+    """Asymmetry of something that happens on that side alone."""
+    return {"left": 1.0, "right": -1.0, "both": 0.0}[side]
