@@ -14,44 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.stream import Channel
+from processing.eyelids import SIDES, Blinking, lid_closure, lid_heights, lid_tightening, rise
 from processing.landmarks import FaceObservation
-from processing.muscle_model import (
-    ACTIVATIONS,
-    INNER_LOWER_LIP,
-    INNER_UPPER_LIP,
-    InverseModel,
-    build_inverse,
-    invert,
-)
+from processing.mouth import jaw_drop, lip_gap, mouth_opening
+from processing.muscle_model import ACTIVATIONS, InverseModel, build_inverse, invert
 from processing.neutral import Neutral, NeutralEstimator
 from processing.pose import STABLE_POINTS, HeadPose, align_to_neutral, head_pose, to_face_coordinates
 
+# fmt: off
 ACTION_UNITS: tuple[int, ...] = (
-    1,
-    2,
-    4,
-    5,
-    6,
-    7,
-    9,
-    10,
-    12,
-    14,
-    15,
-    16,
-    17,
-    18,
-    20,
-    22,
-    23,
-    24,
-    25,
-    26,
-    27,
-    28,
-    43,
-    45,
+    1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28, 43, 45,
 )
+# fmt: on
 TWO_SIDED: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 43, 45)
 """Action units measured on the subject's left and right separately."""
 
@@ -88,9 +62,6 @@ _LABELS = tuple(channel.label for channel in action_unit_channels())
 _COLUMN = {label: i for i, label in enumerate(_LABELS)}
 ROW_LENGTH = len(_LABELS)
 
-_LEFT = np.array([_COLUMN[f"AU{au}_left"] for au in TWO_SIDED])
-_RIGHT = np.array([_COLUMN[f"AU{au}_right"] for au in TWO_SIDED])
-_COMBINED = np.array([_COLUMN[f"AU{au}"] for au in TWO_SIDED])
 _STANDARD_ERRORS = slice(_COLUMN[f"AU{ACTION_UNITS[0]}_se"], ROW_LENGTH)
 
 
@@ -103,22 +74,26 @@ def _muscles_to_columns() -> NDArray[np.float64]:
     return matrix
 
 
-_SMILE_AND_DIMPLE = tuple((_COLUMN[f"AU12_{side}"], _COLUMN[f"AU14_{side}"]) for side in ("left", "right"))
-_SMILE_CHEEK_AND_FROWN = tuple(
-    tuple(_COLUMN[f"AU{au}_{side}"] for au in (12, 6, 4)) for side in ("left", "right")
-)
-_BROW_IN_SMILE = 0.3
+def _side_columns(au: int) -> tuple[int, int]:
+    return _COLUMN[f"AU{au}_{SIDES[0]}"], _COLUMN[f"AU{au}_{SIDES[1]}"]
+
+
 _TO_COLUMNS = _muscles_to_columns()
-_FIRST_MUSCLE = np.array(
+_ERROR_ROWS = np.array(
     [
-        next(
-            (i for i, a in enumerate(ACTIVATIONS) if a.muscle.action_unit == {27: 26, 45: 43}.get(au, au)),
-            0,
-        )
-        for au in ACTION_UNITS
+        _COLUMN[f"AU{au}_left" if au in TWO_SIDED else f"AU{au}"]
+        for au in (({27: 26, 45: 43}.get(au, au)) for au in ACTION_UNITS)
     ]
 )
-"""The activation whose standard error stands for each AU."""
+"""The row of `_TO_COLUMNS` whose muscles' joint standard error stands for each AU."""
+
+_SIDED_COLUMNS = tuple((_COLUMN[f"AU{au}"], *_side_columns(au)) for au in TWO_SIDED)
+_CHEEK, _LID_TIGHT, _SMILE, _DIMPLE, _FROWN = (_side_columns(au) for au in (6, 7, 12, 14, 4))
+_CLOSED, _BLINK = _side_columns(43), _side_columns(45)
+_EYELID = tuple(_COLUMN[f"blink_{side}"] for side in SIDES)
+_OPENING = tuple(_COLUMN[f"AU{au}"] for au in (25, 26, 27))
+
+_BROW_IN_SMILE = 0.3
 
 _FACS_LEVELS = ((0.05, ""), (0.2, "A"), (0.4, "B"), (0.6, "C"), (0.8, "D"))
 
@@ -138,36 +113,20 @@ def no_face_row() -> NDArray[np.float32]:
     return row
 
 
-_SIDES = ("right", "left")
-_UPPER_LIDS = np.array([[160, 159, 158], [387, 386, 385]])
-_LOWER_LIDS = np.array([[144, 145, 153], [373, 374, 380]])
-_OUTER_CANTHI, _INNER_CANTHI = np.array([33, 263]), np.array([133, 362])
-_CLOSED_SHARE = 0.2
-"""Share of the neutral lid gap that MediaPipe still reports for a closed eye."""
+_JITTER_PX = 0.1
+"""Least standard deviation of a landmark: a still face in a clean video."""
 
-_BLINK_SPEED = 6.0
-"""Closures per second above which lids blink: a blink closes in about 100 ms, a squint does not."""
-
-_BLINK_LONGEST_S = 0.5
-"""A closure that lasts longer is AU43 however it began."""
-
-_JITTER_PX = 0.25
-"""Standard deviation of a landmark on a still face in an unfiltered video."""
+_STILLEST = 8
+"""The first of the stable points, canthi and bridge, whose trembling tells the landmarks' jitter."""
 
 _TURNED_IOD_PER_DEG = 0.0003
 """Misplacement of landmarks that remains per degree of pitch or yaw after the head's motion is taken out."""
 
-_CHIN = np.array([199, 200, 175, 171, 396])
-_LIP_PER_CHIN = 1.0 / 0.7
-"""The lower lip falls farther than the chin's skin when the jaw drops."""
-
-_JAW_BLURRED = np.array(
-    [
-        column
-        for label, column in _COLUMN.items()
-        for au in (14, 15, 16, 18, 20, 22, 23, 24, 28)
-        if label in (f"AU{au}", f"AU{au}_left", f"AU{au}_right")
-    ]
+_JAW_BLURRED = tuple(
+    column
+    for label, column in _COLUMN.items()
+    for au in (14, 15, 16, 18, 20, 22, 23, 24, 28)
+    if label in (f"AU{au}", f"AU{au}_left", f"AU{au}_right")
 )
 """AUs of the lips, whose fields do not hold on a mouth stretched wide open."""
 
@@ -175,61 +134,45 @@ _LIP_MUSCLES = np.array([0.0 if a.muscle.action_unit in (25, 26) else 1.0 for a 
 """Muscles whose parting of the lips is their own AU's, not AU25's."""
 
 
-def lid_heights(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Height of the lid margins above the line between the eye's corners, in eye widths.
+_EXPOSURE_S = 1.0 / 60.0
+_BLUR_SHARE = 0.1
+"""Landmarks of a picture blurred by motion err by this share of the blur's length."""
+
+_JITTER_MEMORY_S = 1.0
+
+
+def landmark_error(pose: HeadPose, jitter_iod: float = 0.0, head_speed: float = 0.0) -> float:
+    """Standard error of a landmark's displacement, IOD.
 
     Args:
-        points: [478, 3] in face coordinates.
-
-    Returns:
-        [2, 2]: the subject's right and left eye; upper and lower lid.
+        pose: Of the head: turning it leaves misplacements behind, a small face is measured coarsely.
+        jitter_iod: Standard deviation of the landmarks from frame to frame, as measured.
+        head_speed: Of the head, px/s at an IOD of 100 px: it blurs the picture.
     """
-    flat = points[:, :2]
-    corner = flat[_OUTER_CANTHI]
-    axis = flat[_INNER_CANTHI] - corner
-    squared = (axis * axis).sum(axis=1)
-    normal = np.stack([axis[:, 1], -axis[:, 0]], axis=1) * np.sign(axis[:, :1]) / squared[:, None]
-    upper = flat[_UPPER_LIDS].mean(axis=1) - corner
-    lower = flat[_LOWER_LIDS].mean(axis=1) - corner
-    heights: NDArray[np.float64] = np.stack(
-        [(upper * normal).sum(axis=1), (lower * normal).sum(axis=1)], axis=1
-    )
-    return heights
+    jitter = max(jitter_iod, _JITTER_PX / max(pose.iod_px, 1.0))
+    turned = _TURNED_IOD_PER_DEG * math.hypot(pose.yaw_deg, pose.pitch_deg)
+    blurred = _BLUR_SHARE * _EXPOSURE_S * head_speed / 100.0
+    return math.sqrt(jitter * jitter + turned * turned + blurred * blurred)
 
 
-def landmark_error(pose: HeadPose) -> float:
-    """Standard error of a landmark's displacement, IOD: jitter, and what turning the head leaves behind."""
-    jitter = _JITTER_PX / max(pose.iod_px, 1.0)
-    return math.sqrt(jitter**2 + (_TURNED_IOD_PER_DEG * math.hypot(pose.yaw_deg, pose.pitch_deg)) ** 2)
-
-
-def _rise(value: float, start: float, end: float) -> float:
-    """0 up to `start`, 1 from `end`, a line between."""
-    return min(1.0, max(0.0, (value - start) / (end - start)))
-
-
-def mouth_opening(gap: float, jaw_drop: float) -> tuple[float, float, float]:
-    """Intensities of AU25, AU26 and AU27.
-
-    Args:
-        gap: Parting of the inner lips that no lip muscle explains, IOD above neutral.
-        jaw_drop: Fall of the jaw measured at the lower lip, IOD below neutral.
-
-    The three are grades of one opening (FACS manual, chapter 7: lips part; jaw drops; mouth stretches): as
-    the next grade rises the one before recedes.
-    """
-    parted = _rise(gap, 0.01, 0.13) * (1.0 - 0.65 * _rise(jaw_drop, 0.14, 0.3))
-    stretched = _rise(jaw_drop, 0.31, 0.45)
-    dropped = _rise(jaw_drop, 0.03, 0.28) * (1.0 - 0.6 * stretched)
-    return parted, dropped, stretched
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Last:
     """What the next frame's speeds are measured from."""
 
     time_s: float
     stable_px: NDArray[np.float64]
+    stable_iod: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Person:
+    """What is derived from a neutral face once."""
+
+    neutral: Neutral
+    model: InverseModel
+    model_points: NDArray[np.float64]
+    lids: tuple[tuple[float, float], tuple[float, float]]
+    deviation: NDArray[np.float64]  # [ACTION_UNITS] standard error per IOD of landmark error
 
 
 class ActionUnitEstimator:
@@ -244,12 +187,8 @@ class ActionUnitEstimator:
         """
         self.channels = action_unit_channels()
         self._estimator = NeutralEstimator(None if neutral is not None else rest, neutral)
-        self._model: InverseModel | None = None
-        self._model_points: NDArray[np.float64] | None = None
-        self._lids_of: Neutral | None = None
-        self._lids_at_rest: list[list[float]] = []
-        self._last: _Last | None = None
-        self._eyes = {"left": _Eye(), "right": _Eye()}
+        self._person: _Person | None = None
+        self.interrupt()
 
     @property
     def neutral(self) -> Neutral | None:
@@ -259,13 +198,14 @@ class ActionUnitEstimator:
     def reset(self) -> None:
         """Forget everything but a neutral that was given."""
         self._estimator.reset()
-        self._model = self._model_points = None
+        self._person = None
         self.interrupt()
 
     def interrupt(self) -> None:
         """Frames were lost or the face was gone: speeds and closure times start anew, the neutral stays."""
-        self._last = None
-        self._eyes = {"left": _Eye(), "right": _Eye()}
+        self._last: _Last | None = None
+        self._jitter_squared = 0.0
+        self._blinking = (Blinking(), Blinking())
 
     def update(self, observation: FaceObservation | None, time_s: float) -> NDArray[np.float32]:
         """One row (see `action_unit_channels`).
@@ -280,146 +220,124 @@ class ActionUnitEstimator:
         points_px = observation.points_px.astype(np.float64)
         shapes = observation.blendshapes.astype(np.float64)
         pose = head_pose(points_px, observation.transform)
-        neutral = self._estimator.neutral
-        if neutral is None:
-            face, residual = to_face_coordinates(points_px, observation.transform), 0.0
+        if self._estimator.neutral is None:
+            face = to_face_coordinates(points_px, observation.transform)
             self._estimator.update(time_s, face, shapes)
-            neutral = self._estimator.neutral
-            assert neutral is not None
+        person = self._known_person()
+        neutral = person.neutral
         face, _, residual = align_to_neutral(points_px, neutral.points)
-        model = self._model_for(neutral)
         displacement = np.ascontiguousarray((face - neutral.points)[:, :2])
-        activations = invert(model, displacement, shapes - neutral.blendshapes)
-        speed = self._head_speed(points_px, pose.iod_px, time_s)
+        activations = invert(person.model, displacement, shapes - neutral.blendshapes)
+        speed = self._motion(points_px, face, pose.iod_px, time_s)
 
-        row = np.zeros(ROW_LENGTH, dtype=np.float32)
-        row[:9] = (
+        levels: list[float] = (_TO_COLUMNS @ activations).tolist()
+        self._smile(levels)
+        self._mouth(levels, displacement, activations, person.model)
+        self._eyes(levels, lid_heights(face), person.lids, time_s)
+        for both, right, left in _SIDED_COLUMNS:
+            # As in FACS, an asymmetric action is as strong as its stronger side.
+            levels[both] = max(levels[right], levels[left])
+        self._lips(levels)
+        row = np.minimum(np.array(levels, dtype=np.float32), np.float32(1.0))
+        row[:7] = (
             1.0,
-            self._confidence(pose.yaw_deg, pose.pitch_deg, pose.iod_px, residual),
+            self._confidence(pose, residual),
             pose.pitch_deg,
             pose.yaw_deg,
             pose.roll_deg,
             pose.iod_px,
             speed,
-            0.0,
-            0.0,
         )
-        self._fill(row, activations, model, face, neutral, pose, time_s)
+        row[_STANDARD_ERRORS] = person.deviation * landmark_error(
+            pose, math.sqrt(self._jitter_squared), speed
+        )
         self._estimator.update(time_s, face, shapes)
         return row
 
-    def _model_for(self, neutral: Neutral) -> InverseModel:
-        if self._model is None or self._model_points is None:
-            stale = True
-        else:
-            stale = float(np.abs(neutral.points - self._model_points).max()) > 0.03
-        if stale or self._model is None:
-            self._model = build_inverse(neutral.points)
-            self._model_points = neutral.points
-        return self._model
+    def _known_person(self) -> _Person:
+        neutral, known = self._estimator.neutral, self._person
+        assert neutral is not None
+        if known is None or known.neutral is not neutral:
+            if known is not None and float(np.abs(neutral.points - known.model_points).max()) < 0.03:
+                model, points, deviation = known.model, known.model_points, known.deviation
+            else:
+                model, points = build_inverse(neutral.points), neutral.points
+                deviation = model.deviation_of(_TO_COLUMNS[_ERROR_ROWS])
+            known = self._person = _Person(neutral, model, points, lid_heights(neutral.points), deviation)
+        return known
 
-    def _head_speed(self, points_px: NDArray[np.float64], iod_px: float, time_s: float) -> float:
-        stable = points_px[STABLE_POINTS, :2]
-        last, self._last = self._last, _Last(time_s, stable)
+    def _motion(
+        self, points_px: NDArray[np.float64], face: NDArray[np.float64], iod_px: float, time_s: float
+    ) -> float:
+        """Speed of the head, px/s at an IOD of 100 px; keeps the landmarks' jitter up to date."""
+        last = self._last
+        self._last = now = _Last(time_s, points_px[STABLE_POINTS, :2], face[STABLE_POINTS[:_STILLEST], :2])
         if last is None or time_s <= last.time_s:
             return 0.0
-        moved = stable - last.stable_px
-        return float(np.sqrt((moved * moved).sum(axis=1).mean()) / iod_px * 100.0 / (time_s - last.time_s))
+        step_s = time_s - last.time_s
+        trembled = (now.stable_iod - last.stable_iod).ravel()
+        share = 1.0 - math.exp(-step_s / _JITTER_MEMORY_S)
+        # A difference of two frames has twice the variance of one.
+        variance = 0.5 * float(trembled @ trembled) / len(trembled)
+        self._jitter_squared += share * (variance - self._jitter_squared)
+        moved = (now.stable_px - last.stable_px).ravel()
+        return math.sqrt(2.0 * float(moved @ moved) / len(moved)) / iod_px * 100.0 / step_s
 
-    def _confidence(self, yaw_deg: float, pitch_deg: float, iod_px: float, residual: float) -> float:
-        turned = math.exp(-0.5 * ((yaw_deg / 30.0) ** 2 + (pitch_deg / 30.0) ** 2))
-        small = min(1.0, iod_px / 50.0)
+    def _confidence(self, pose: HeadPose, residual: float) -> float:
+        turned = math.exp(-0.5 * ((pose.yaw_deg / 30.0) ** 2 + (pose.pitch_deg / 30.0) ** 2))
+        small = min(1.0, pose.iod_px / 50.0)
         misfit = math.exp(-0.5 * (residual / 0.06) ** 2)
-        return float(turned * small * misfit * (0.3 + 0.7 * self._estimator.settled))
-
-    def _fill(
-        self,
-        row: NDArray[np.float32],
-        activations: NDArray[np.float64],
-        model: InverseModel,
-        face: NDArray[np.float64],
-        neutral: Neutral,
-        pose: HeadPose,
-        time_s: float,
-    ) -> None:
-        levels = _TO_COLUMNS @ activations
-        for smile, dimple in _SMILE_AND_DIMPLE:
-            # A smile widens the mouth: beside a risen corner the outward pull is the smile's, not a dimple's.
-            widened = levels[dimple] * _rise(float(levels[smile]), 0.1, 0.35)
-            levels[smile] += widened
-            levels[dimple] -= widened
-        for smile, cheek, frown in _SMILE_CHEEK_AND_FROWN:
-            # The ring around the eye lowers the brow of a felt smile; that is no frown.
-            lowered = _BROW_IN_SMILE * min(1.0, float(levels[smile]), float(levels[cheek]))
-            levels[frown] = max(0.0, levels[frown] - lowered)
-        row += np.minimum(levels, 1.0).astype(np.float32)
-        row[_STANDARD_ERRORS] = model.deviation[_FIRST_MUSCLE] * landmark_error(pose)
-        gap, jaw_drop = self._opening(face, neutral, activations, model)
-        for au, level in zip((25, 26, 27), mouth_opening(gap, jaw_drop), strict=True):
-            row[_COLUMN[f"AU{au}"]] = level
-        now, rest = lid_heights(face).tolist(), self._rest_lids(neutral)
-        for side, lids, rest_lids in zip(_SIDES, now, rest, strict=True):
-            self._lids(row, side, lids, rest_lids, time_s)
-        row[_JAW_BLURRED] *= 1.0 / (1.0 + (jaw_drop / 0.35) ** 2)
-        # Lips sucked in hide the red parts that pressing is told by.
-        row[_COLUMN["AU24"]] *= 1.0 - row[_COLUMN["AU28"]]
-        # As in FACS, an asymmetric action is as strong as its stronger side.
-        row[_COMBINED] = np.maximum(row[_LEFT], row[_RIGHT])
-        # A smile stretches the lips thin without any tightening.
-        stretched = _rise(float(row[_COLUMN["AU12"]]), 0.2, 0.6)
-        row[_COLUMN["AU23"]] *= 1.0 - stretched
-        row[_COLUMN["AU24"]] *= 1.0 - 0.5 * stretched
-
-    def _rest_lids(self, neutral: Neutral) -> list[list[float]]:
-        if self._lids_of is not neutral:
-            self._lids_of, self._lids_at_rest = neutral, lid_heights(neutral.points).tolist()
-        return self._lids_at_rest
+        return turned * small * misfit * (0.3 + 0.7 * self._estimator.settled)
 
     @staticmethod
-    def _opening(
-        face: NDArray[np.float64], neutral: Neutral, activations: NDArray[np.float64], model: InverseModel
-    ) -> tuple[float, float]:
-        """Unexplained parting of the lips and fall of the jaw, IOD."""
-        moved = face[:, 1] - neutral.points[:, 1]
-        explained = float(model.lip_gap @ (activations * _LIP_MUSCLES))
-        gap = float(moved[INNER_LOWER_LIP] - moved[INNER_UPPER_LIP]) - explained
-        return gap, max(0.0, _LIP_PER_CHIN * float(moved[_CHIN].mean()))
+    def _smile(levels: list[float]) -> None:
+        """What a smile brings about that is not an action of its own."""
+        for smile, dimple, cheek, frown in zip(_SMILE, _DIMPLE, _CHEEK, _FROWN, strict=True):
+            # A smile widens the mouth: beside a risen corner the outward pull is the smile's, not a dimple's.
+            widened = levels[dimple] * rise(levels[smile], 0.1, 0.35)
+            levels[smile] += widened
+            levels[dimple] -= widened
+            # The ring around the eye lowers the brow of a felt smile; that is no frown.
+            lowered = _BROW_IN_SMILE * min(1.0, levels[smile], levels[cheek])
+            levels[frown] = max(0.0, levels[frown] - lowered)
 
-    def _lids(
-        self, row: NDArray[np.float32], side: str, lids: list[float], rest_lids: list[float], time_s: float
+    @staticmethod
+    def _mouth(
+        levels: list[float],
+        displacement: NDArray[np.float64],
+        activations: NDArray[np.float64],
+        model: InverseModel,
     ) -> None:
-        """Eyelid closure of one eye and what it means: AU7, AU43 or AU45."""
-        upper, lower = lids
-        rest_upper, rest_lower = rest_lids
-        rest_gap = max(rest_upper - rest_lower, 1e-3)
-        closure = (1.0 - (upper - lower) / rest_gap) / (1.0 - _CLOSED_SHARE)
-        closure = min(1.0, max(0.0, closure))
-        blinking = self._eyes[side].blinks(closure, time_s)
-        # Lids tighten by the lower lid's rise as well; when gaze falls, the upper lid falls alone.
-        risen = max(0.0, lower - rest_lower)
-        fallen = max(0.0, rest_upper - upper)
-        shared = _rise(risen / max(risen + fallen, 1e-6), 0.1, 0.35)
-        tightened = _rise(closure, 0.03, 0.33) * (1.0 - _rise(closure, 0.4, 0.7)) * shared
-        row[_COLUMN[f"blink_{side}"]] = closure
-        row[_COLUMN[f"AU7_{side}"]] = 0.0 if blinking else tightened
-        row[_COLUMN[f"AU43_{side}"]] = 0.0 if blinking else closure
-        row[_COLUMN[f"AU45_{side}"]] = closure
+        explained = float(model.lip_gap @ (activations * _LIP_MUSCLES))
+        jaw = jaw_drop(displacement)
+        for column, level in zip(
+            _OPENING, mouth_opening(lip_gap(displacement) - explained, jaw), strict=True
+        ):
+            levels[column] = level
+        sharp = 1.0 / (1.0 + (jaw / 0.35) ** 2)
+        for column in _JAW_BLURRED:
+            levels[column] *= sharp
 
+    def _eyes(
+        self,
+        levels: list[float],
+        now: tuple[tuple[float, float], tuple[float, float]],
+        rest: tuple[tuple[float, float], tuple[float, float]],
+        time_s: float,
+    ) -> None:
+        """Eyelid closure and what it means: AU7, AU43 or AU45."""
+        for eye in range(2):
+            closure = lid_closure(now[eye], rest[eye])
+            blinking = self._blinking[eye].update(closure, time_s)
+            levels[_EYELID[eye]] = levels[_BLINK[eye]] = closure
+            levels[_LID_TIGHT[eye]] = 0.0 if blinking else lid_tightening(now[eye], rest[eye])
+            levels[_CLOSED[eye]] = 0.0 if blinking else closure
 
-class _Eye:
-    """Tells a blink from a slow closing by its speed and duration."""
-
-    def __init__(self) -> None:
-        self._closure = 0.0
-        self._time_s = np.nan
-        self._since_s = np.nan
-
-    def blinks(self, closure: float, time_s: float) -> bool:
-        """Take the closure of one frame in; True while a blink lasts."""
-        step_s = time_s - self._time_s
-        if step_s > 0.0 and (closure - self._closure) / step_s > _BLINK_SPEED and np.isnan(self._since_s):
-            self._since_s = self._time_s
-        if closure < 0.1 or time_s - self._since_s > _BLINK_LONGEST_S:
-            self._since_s = np.nan
-        self._closure, self._time_s = closure, time_s
-        return not np.isnan(self._since_s)
+    @staticmethod
+    def _lips(levels: list[float]) -> None:
+        # Lips sucked in hide the red parts that pressing is told by.
+        levels[_COLUMN["AU24"]] *= 1.0 - min(1.0, levels[_COLUMN["AU28"]])
+        # A smile stretches the lips thin without any tightening.
+        stretched = rise(levels[_COLUMN["AU12"]], 0.2, 0.6)
+        levels[_COLUMN["AU23"]] *= 1.0 - stretched
+        levels[_COLUMN["AU24"]] *= 1.0 - 0.5 * stretched

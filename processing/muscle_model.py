@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from processing.landmarks import BLENDSHAPES, LANDMARK_COUNT
+from processing.mouth import INNER_LOWER_LIP, INNER_UPPER_LIP
 from processing.muscle_fields import (
     BLENDSHAPE_NOISE,
     JAW,
@@ -58,11 +58,15 @@ def _activations() -> tuple[Activation, ...]:
 ACTIVATIONS: tuple[Activation, ...] = _activations()
 """Columns of the model, in order."""
 
+_JAW_INDEX = next(i for i, activation in enumerate(ACTIVATIONS) if activation.muscle is JAW)
+
 USED_BLENDSHAPES: tuple[int, ...] = tuple(
     i
     for i, name in enumerate(BLENDSHAPES)
     if name.removesuffix("Left").removesuffix("Right") in BLENDSHAPE_NOISE
 )
+
+_USED = np.array(USED_BLENDSHAPES)
 
 
 def landmark_noise() -> NDArray[np.float64]:
@@ -73,48 +77,92 @@ def landmark_noise() -> NDArray[np.float64]:
     return noise
 
 
-@cache
-def _mask(only: frozenset[int], spares: frozenset[int]) -> NDArray[np.float64]:
-    mask = np.ones(LANDMARK_COUNT)
-    if only:
-        mask[:] = 0.0
-        mask[list(only)] = 1.0
-    mask[list(spares)] = 0.0
+def _mask(stroke: Stroke) -> NDArray[np.bool_]:
+    mask = np.zeros(LANDMARK_COUNT, dtype=np.bool_)
+    mask[list(stroke.only) or slice(None)] = True
+    mask[list(stroke.spares)] = False
     return mask
 
 
-def _stroke_field(stroke: Stroke, side: str, points: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-    sides = ("right", "left") if side == "both" else (side,)
-    if stroke.anchor[0] == stroke.anchor[1]:
-        sides = ("right",)
-    for one in sides:
-        anchor = points[stroke.anchor[0] if one == "right" else stroke.anchor[1]]
-        away = points[:, :2] - anchor[:2]
-        spread = np.exp(-0.5 * ((away[:, 0] / stroke.reach[0]) ** 2 + (away[:, 1] / stroke.reach[1]) ** 2))
-        spread *= _mask(stroke.only, stroke.spares)
-        outward = stroke.outward if one == "left" else -stroke.outward
-        out[:, 0] += spread * outward
-        out[:, 1] -= spread * stroke.up
+@dataclass(frozen=True, eq=False)
+class _Strokes:
+    """All strokes of all activations as arrays, one row per pull on one side."""
+
+    activation: NDArray[np.int64]
+    anchor: NDArray[np.int64]
+    pull: NDArray[np.float64]  # x right, y down, IOD
+    reach: NDArray[np.float64]
+    mask: NDArray[np.bool_]
 
 
-def displacement_field(activation: Activation, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Displacement [478, 2] (x right, y down, IOD) of a face `points` [478, 3] at full contraction."""
-    out = np.zeros((len(points), 2))
-    if activation.muscle is JAW:
-        share = jaw_share(points)
-        out[:, 1] = -JAW.strokes[0].up * share
-        # An open mouth is narrower: its corners and the cheeks beside them are drawn in.
-        x, y = points[:, 0], points[:, 1]
-        beside = np.exp(-0.5 * (((np.abs(x) - 0.6) / 0.3) ** 2 + ((y - points[61, 1] - 0.1) / 0.3) ** 2))
-        beside[list(UPPER_LIP)] = 0.0
-        out[:, 0] = -0.05 * np.sign(points[:, 0]) * beside
-        return out
-    for stroke in activation.muscle.strokes:
-        _stroke_field(stroke, activation.side, points, out)
+def _strokes() -> _Strokes:
+    rows = []
+    for index, activation in enumerate(ACTIVATIONS):
+        if activation.muscle is JAW:
+            continue
+        for stroke in activation.muscle.strokes:
+            central = stroke.anchor[0] == stroke.anchor[1]
+            for side, landmark in zip(("right", "left"), stroke.anchor, strict=True):
+                # A midline muscle pulls on both sides, but on a point of the midline only once.
+                if side == activation.side or (
+                    activation.side == "both" and (side == "right" or not central)
+                ):
+                    outward = stroke.outward if side == "left" else -stroke.outward
+                    rows.append((index, landmark, (outward, -stroke.up), stroke.reach, _mask(stroke)))
+    activations, anchors, pulls, reaches, masks = (np.array(column) for column in zip(*rows, strict=True))
+    return _Strokes(activations, anchors, pulls, reaches, masks)
+
+
+_STROKES = _strokes()
+
+
+@njit(cache=True, nogil=True)
+def _lay(
+    points: NDArray[np.float64],
+    activation: NDArray[np.int64],
+    anchor: NDArray[np.int64],
+    pull: NDArray[np.float64],
+    reach: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    out: NDArray[np.float64],
+) -> None:  # pragma: no cover - compiled
+    """Adds every stroke's Gaussian to out [activations, 478, 2]."""
+    for s in range(activation.shape[0]):
+        x0, y0 = points[anchor[s], 0], points[anchor[s], 1]
+        field = out[activation[s]]
+        for i in range(points.shape[0]):
+            if mask[s, i]:
+                dx, dy = (points[i, 0] - x0) / reach[s, 0], (points[i, 1] - y0) / reach[s, 1]
+                spread = np.exp(-0.5 * (dx * dx + dy * dy))
+                field[i, 0] += spread * pull[s, 0]
+                field[i, 1] += spread * pull[s, 1]
+
+
+def _jaw_field(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    field = np.zeros((len(points), 2))
+    field[:, 1] = -JAW.strokes[0].up * jaw_share(points)
+    # An open mouth is narrower: its corners and the cheeks beside them are drawn in.
+    x, y = points[:, 0], points[:, 1]
+    beside = np.exp(-0.5 * (((np.abs(x) - 0.6) / 0.3) ** 2 + ((y - points[61, 1] - 0.1) / 0.3) ** 2))
+    beside[list(UPPER_LIP)] = 0.0
+    field[:, 0] = -0.05 * np.sign(x) * beside
+    return field
+
+
+def displacement_fields(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Displacement [activations, 478, 2] (x right, y down, IOD) of a face [478, 3] at full contraction."""
+    out = np.zeros((len(ACTIVATIONS), len(points), 2))
+    s = _STROKES
+    _lay(np.ascontiguousarray(points, dtype=np.float64), s.activation, s.anchor, s.pull, s.reach, s.mask, out)
+    out[_JAW_INDEX] = _jaw_field(points)
     return out
 
 
-INNER_UPPER_LIP, INNER_LOWER_LIP = 13, 14
+def displacement_field(activation: Activation, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Displacement [478, 2] of one muscle; see `displacement_fields`."""
+    field: NDArray[np.float64] = displacement_fields(points)[ACTIVATIONS.index(activation)]
+    return field
+
 
 CROSS_TALK = 0.28
 """Share of a one-sided mouth movement that MediaPipe's blendshape of the other side reports."""
@@ -142,6 +190,9 @@ def _stem_and_side(blendshape: str) -> tuple[str, str]:
     return blendshape, "both"
 
 
+_BLENDSHAPE_COLUMNS = np.stack([_blendshape_column(a) for a in ACTIVATIONS], axis=1)
+
+
 def _head_motion(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What misplacing the head does to the landmarks [956, modes], and the modes' spread (sd, IOD)."""
     x, y, z = points.T
@@ -167,6 +218,17 @@ def _head_motion(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
     return columns, np.array([deviation for _, _, deviation in modes])
 
 
+_WEIGHT = np.repeat(1.0 / landmark_noise() ** 2, 2) / _WITNESSES
+"""Of each coordinate's misfit; neighbours err together: some ten are one witness."""
+
+_SHAPE_WEIGHT = np.array(
+    [
+        1.0 / BLENDSHAPE_NOISE[BLENDSHAPES[i].removesuffix("Left").removesuffix("Right")] ** 2
+        for i in USED_BLENDSHAPES
+    ]
+)
+
+
 @dataclass(frozen=True, eq=False)
 class InverseModel:
     """The least-squares problem for one neutral face.
@@ -175,30 +237,29 @@ class InverseModel:
         gain: [activations, 956 + blendshapes], takes observations to the normal equations' right side.
         gram: [activations, activations], ridge included.
         penalty: [activations], the sparsity term.
-        deviation: [activations], standard error per IOD of landmark noise.
+        passed: [activations, 956], what each coordinate's error does to the unconstrained solution.
         lip_gap: [activations], opening between the inner lips at full contraction, IOD.
     """
 
     gain: NDArray[np.float64]
     gram: NDArray[np.float64]
     penalty: NDArray[np.float64]
-    deviation: NDArray[np.float64]
+    passed: NDArray[np.float64]
     lip_gap: NDArray[np.float64]
+
+    def deviation_of(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Standard error [n] of sums of activations [n, activations], per IOD of landmark error."""
+        through = sums @ self.passed
+        # Jitter that neighbouring landmarks share passes the inverse as if there were fewer of them.
+        deviation: NDArray[np.float64] = np.sqrt(_WITNESSES * (through * through).sum(axis=1))
+        return deviation
 
 
 def build_inverse(points: NDArray[np.float64]) -> InverseModel:
     """Lay the muscles on a neutral face [478, 3] and prepare the inversion."""
-    fields = np.stack([displacement_field(a, points).ravel() for a in ACTIVATIONS], axis=1)
-    shapes = np.stack([_blendshape_column(a) for a in ACTIVATIONS], axis=1)
-    weight = (
-        np.repeat(1.0 / landmark_noise() ** 2, 2) / _WITNESSES
-    )  # neighbours err together: some 8 are one witness
-    shape_weight = np.array(
-        [
-            1.0 / BLENDSHAPE_NOISE[BLENDSHAPES[i].removesuffix("Left").removesuffix("Right")] ** 2
-            for i in USED_BLENDSHAPES
-        ]
-    )
+    fields = np.ascontiguousarray(displacement_fields(points).reshape(len(ACTIVATIONS), -1).T)
+    shapes = _BLENDSHAPE_COLUMNS
+    weight, shape_weight = _WEIGHT, _SHAPE_WEIGHT
     motion, reach = _head_motion(points)
     # A prior keeps the head from explaining away real expressions.
     prior = np.diag(1.0 / reach**2)
@@ -208,14 +269,11 @@ def build_inverse(points: NDArray[np.float64]) -> InverseModel:
     gain = np.concatenate([projected, shapes.T * shape_weight], axis=1)
     gram = projected @ fields + (shapes.T * shape_weight) @ shapes
     gram += _RIDGE * np.eye(len(gram))
-    # Jitter that neighbouring landmarks share passes the inverse as if there were fewer of them.
-    passed = np.linalg.solve(gram, projected)
-    deviation = np.sqrt(_WITNESSES * (passed * passed).sum(axis=1))
     return InverseModel(
         np.ascontiguousarray(gain),
         np.ascontiguousarray(0.5 * (gram + gram.T)),
         np.full(len(gram), _SPARSITY),
-        deviation,
+        np.linalg.solve(gram, projected),
         fields[2 * INNER_LOWER_LIP + 1] - fields[2 * INNER_UPPER_LIP + 1],
     )
 
@@ -263,7 +321,7 @@ def invert(
         displacement: [478, 2] in face coordinates, from the neutral.
         shapes: [52] blendshapes minus the neutral's.
     """
-    observed = np.concatenate([displacement.ravel(), shapes[list(USED_BLENDSHAPES)]])
+    observed = np.concatenate((displacement.ravel(), shapes[_USED]))
     return solve_nonnegative(model.gram, model.gain @ observed, model.penalty, _STEPS, _TOLERANCE)
 
 

@@ -226,22 +226,32 @@ class NeutralEstimator:
         # Frames at the rim are on their way to another state and count less.
         near = (1.0 - (distance / REACH_IOD) ** 2) ** 2
         share = near * max(1.0 / self._frames[state], min(1.0, step_s / FOLLOWING_S))
-        self._means[state] += share * (sample - self._means[state])
+        mean = self._means[state]
+        mean += share * (sample - mean)
 
     def _least_dwelt(self) -> int:
         if self.neutral is None:
             return self._present
-        others = self._dwell_s.copy()
-        others[self._present] = np.inf
-        return int(np.argmin(others))
+        others = self._dwell_s.tolist()
+        others[self._present] = math.inf
+        return others.index(min(others))
 
     def _best_state(self) -> int:
-        shapes = self._means[:, 3 * LANDMARK_COUNT :]
-        expressive = _EXPRESSIVE_WEIGHT * shapes[:, _EXPRESSIVE].sum(axis=1)
-        score = np.log(np.maximum(self._dwell_s, 1e-3)) - expressive
-        best = int(np.argmax(score))
-        longer = score[best] > score[self._present] + math.log(_SWITCH_RATIO)
-        return best if longer and self._dwell_s[best] > _SWITCH_LEAST_S else self._present
+        dwell_s = self._dwell_s.tolist()
+        needed = self._restfulness(self._present, dwell_s) + math.log(_SWITCH_RATIO)
+        best = self._present
+        for state, dwelt_s in enumerate(dwell_s):
+            if dwelt_s > _SWITCH_LEAST_S and state != self._present:
+                restfulness = self._restfulness(state, dwell_s)
+                if restfulness > needed:
+                    best, needed = state, restfulness
+        return best
+
+    def _restfulness(self, state: int, dwell_s: list[float]) -> float:
+        """Logarithm of the time dwelt in a state, less what speaks against its being a rest."""
+        shapes = self._means[state, 3 * LANDMARK_COUNT :]
+        expressive = sum(float(shapes[index]) for index in _EXPRESSIVE)
+        return math.log(max(dwell_s[state], 1e-3)) - _EXPRESSIVE_WEIGHT * expressive
 
     def _publish(self, sample: NDArray[np.float64], frames: int) -> None:
         cut = 3 * LANDMARK_COUNT

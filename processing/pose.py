@@ -179,6 +179,48 @@ def to_face_coordinates(
     return face
 
 
+@njit(cache=True, nogil=True)
+def _align(
+    points: NDArray[np.float64],
+    neutral: NDArray[np.float64],
+    stable: NDArray[np.intp],
+    stable_weights: NDArray[np.float64],
+    found: NDArray[np.float64],
+    face: NDArray[np.float64],
+) -> float:  # pragma: no cover - compiled
+    """Fills found [13] as `_fit` does, and face [478, 3]; returns the residual, -1 where no rotation fits."""
+    n = stable.shape[0]
+    source, target, weights = np.empty((n, 3)), np.empty((n, 3)), stable_weights.copy()
+    for i in range(n):
+        for k in range(3):
+            source[i, k], target[i, k] = points[stable[i], k], neutral[stable[i], k]
+    if not _fit(source, target, weights, found):
+        return -1.0
+    squares = np.zeros(n)
+    total, weighted = 0.0, 0.0
+    for i in range(n):
+        for j in range(3):
+            moved = found[10 + j] - target[i, j]
+            for k in range(3):
+                moved += found[0] * found[1 + 3 * j + k] * source[i, k]
+            squares[i] += moved * moved
+        total += weights[i]
+        weighted += weights[i] * squares[i]
+    # One reweighting: a stable point that an expression has moved after all must not drag the head along.
+    mean = weighted / total
+    for i in range(n):
+        weights[i] *= (1e-4 + mean) / (1e-4 + mean + squares[i])
+    if not _fit(source, target, weights, found):
+        return -1.0
+    for i in range(points.shape[0]):
+        for j in range(3):
+            moved = 0.0
+            for k in range(3):
+                moved += found[1 + 3 * j + k] * points[i, k]
+            face[i, j] = found[0] * moved + found[10 + j]
+    return float(np.sqrt(mean))
+
+
 def align_to_neutral(
     points_px: NDArray[np.float64] | NDArray[np.float32], neutral: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], Similarity, float]:
@@ -192,13 +234,12 @@ def align_to_neutral(
         Landmarks [478, 3] in face coordinates; the similarity that brought them there; weighted root mean
         square residual of the stable points, IOD.
     """
-    points = np.asarray(points_px, dtype=np.float64)
-    source, target = points[STABLE_POINTS], neutral[STABLE_POINTS]
-    similarity = fit_similarity(source, target, STABLE_WEIGHTS)
-    miss = similarity.apply(source) - target
-    squares = (miss * miss).sum(axis=1)
-    # One reweighting: a stable point that an expression has moved after all must not drag the head along.
-    scale = 1e-4 + float(STABLE_WEIGHTS @ squares / STABLE_WEIGHTS.sum())
-    weights = STABLE_WEIGHTS * scale / (scale + squares)
-    similarity = fit_similarity(source, target, weights)
-    return similarity.apply(points), similarity, float(np.sqrt(scale - 1e-4))
+    points = np.ascontiguousarray(points_px, dtype=np.float64)
+    target = np.ascontiguousarray(neutral, dtype=np.float64)
+    found, face = np.zeros(13), np.empty_like(points)
+    residual = _align(points, target, STABLE_POINTS, STABLE_WEIGHTS, found, face)
+    if residual < 0.0:  # none but a reflection fits, which a face in sight never does
+        share = STABLE_WEIGHTS / STABLE_WEIGHTS.sum()
+        shift = share @ target[STABLE_POINTS] - share @ points[STABLE_POINTS]
+        return points + shift, Similarity(1.0, np.eye(3), shift), math.inf
+    return face, Similarity(float(found[0]), found[1:10].reshape(3, 3), found[10:]), residual

@@ -15,10 +15,10 @@ from processing.action_units import (
     action_unit_channels,
     facs_level,
     landmark_error,
-    mouth_opening,
     no_face_row,
 )
 from processing.landmarks import FaceObservation
+from processing.mouth import mouth_opening
 from processing.muscle_model import ACTIVATIONS, activation_names, displacement_field
 from processing.pose import HeadPose
 from tests.processing.portraits import neutral, observation

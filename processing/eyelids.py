@@ -1,0 +1,104 @@
+"""Eyelids: how far each eye is closed, and whether that is a blink, a closing or a tightening of the lids.
+
+Heights are measured at the lid margins, in widths of the eye, so that no lid's shape has to be modelled.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+SIDES = ("right", "left")
+"""Order of the eyes in `lid_heights`: the subject's own right, then left."""
+
+_UPPER_LIDS = np.array([[160, 159, 158], [387, 386, 385]])
+_LOWER_LIDS = np.array([[144, 145, 153], [373, 374, 380]])
+_CORNERS = np.array([[33, 133], [263, 362]])
+"""Outer and inner canthus of each eye."""
+
+_CLOSED_SHARE = 0.2
+"""Share of the neutral lid gap that MediaPipe still reports for a closed eye."""
+
+_BLINK_SPEED = 6.0
+"""Closures per second above which lids blink: a blink closes in about 100 ms, a squint does not."""
+
+_BLINK_LONGEST_S = 0.5
+"""A closure that lasts longer is AU43 however it began."""
+
+
+def rise(value: float, start: float, end: float) -> float:
+    """0 up to `start`, 1 from `end`, a line between."""
+    return min(1.0, max(0.0, (value - start) / (end - start)))
+
+
+@njit(cache=True, nogil=True)
+def _heights(
+    points: NDArray[np.float64],
+    corners: NDArray[np.int64],
+    upper: NDArray[np.int64],
+    lower: NDArray[np.int64],
+) -> tuple[float, float, float, float]:  # pragma: no cover - compiled
+    found = np.zeros(4)
+    for eye in range(2):
+        outer, inner = points[corners[eye, 0]], points[corners[eye, 1]]
+        dx, dy = inner[0] - outer[0], inner[1] - outer[1]
+        sign = 1.0 if dx > 0.0 else -1.0
+        per_squared = sign / (dx * dx + dy * dy)
+        for k in range(3):
+            u, w = points[upper[eye, k]], points[lower[eye, k]]
+            found[2 * eye] += ((u[0] - outer[0]) * dy - (u[1] - outer[1]) * dx) * per_squared / 3.0
+            found[2 * eye + 1] += ((w[0] - outer[0]) * dy - (w[1] - outer[1]) * dx) * per_squared / 3.0
+    return found[0], found[1], found[2], found[3]
+
+
+def lid_heights(points: NDArray[np.float64]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Height of the lid margins above the line between the eye's corners, in eye widths.
+
+    Args:
+        points: [478, 3] in face coordinates.
+
+    Returns:
+        (upper, lower) lid of the subject's right eye, then of the left.
+    """
+    a, b, c, d = _heights(points, _CORNERS, _UPPER_LIDS, _LOWER_LIDS)
+    return (a, b), (c, d)
+
+
+def lid_closure(lids: tuple[float, float], rest: tuple[float, float]) -> float:
+    """Closure 0-1 of one eye against its lids at rest."""
+    gap = max(rest[0] - rest[1], 1e-3)
+    return min(1.0, max(0.0, (1.0 - (lids[0] - lids[1]) / gap) / (1.0 - _CLOSED_SHARE)))
+
+
+def lid_tightening(lids: tuple[float, float], rest: tuple[float, float]) -> float:
+    """AU7 of one eye, 0-1.
+
+    Lids tighten by the lower lid's rise as well; when gaze falls, the upper lid falls alone. As the eye
+    closes further, tightening gives way to closing.
+    """
+    closure = lid_closure(lids, rest)
+    risen, fallen = max(0.0, lids[1] - rest[1]), max(0.0, rest[0] - lids[0])
+    shared = rise(risen / max(risen + fallen, 1e-6), 0.1, 0.35)
+    return rise(closure, 0.03, 0.33) * (1.0 - rise(closure, 0.4, 0.7)) * shared
+
+
+class Blinking:
+    """Tells a blink from a slow closing by its speed and duration; one per eye."""
+
+    def __init__(self) -> None:
+        self._closure = 0.0
+        self._time_s = math.nan
+        self._since_s = math.nan
+
+    def update(self, closure: float, time_s: float) -> bool:
+        """Take the closure of one frame in; True while a blink lasts."""
+        step_s = time_s - self._time_s
+        if step_s > 0.0 and (closure - self._closure) / step_s > _BLINK_SPEED and math.isnan(self._since_s):
+            self._since_s = self._time_s
+        if closure < 0.1 or time_s - self._since_s > _BLINK_LONGEST_S:
+            self._since_s = math.nan
+        self._closure, self._time_s = closure, time_s
+        return not math.isnan(self._since_s)

@@ -1,0 +1,44 @@
+"""The mouth's opening: lips apart (AU25), jaw dropped (AU26), mouth stretched (AU27).
+
+The three are grades of one opening (FACS manual, chapter 7): as the next grade rises the one before recedes.
+They are measured from the gap between the lips and the fall of the chin, not from muscles: a jaw hangs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processing.eyelids import rise
+
+INNER_UPPER_LIP, INNER_LOWER_LIP = 13, 14
+
+_CHIN = (199, 200, 175, 171, 396)
+_LIP_PER_CHIN = 1.0 / 0.7
+"""The lower lip falls farther than the chin's skin when the jaw drops."""
+
+
+def jaw_drop(displacement: NDArray[np.float64]) -> float:
+    """Fall of the jaw as the lower lip shows it, IOD, from the landmarks' displacement [478, 2]."""
+    fall = 0.0
+    for landmark in _CHIN:
+        fall += float(displacement[landmark, 1])
+    return max(0.0, _LIP_PER_CHIN * fall / len(_CHIN))
+
+
+def lip_gap(displacement: NDArray[np.float64]) -> float:
+    """Parting of the inner lips above neutral, IOD, from the landmarks' displacement [478, 2]."""
+    return float(displacement[INNER_LOWER_LIP, 1]) - float(displacement[INNER_UPPER_LIP, 1])
+
+
+def mouth_opening(gap: float, jaw: float) -> tuple[float, float, float]:
+    """Intensities of AU25, AU26 and AU27.
+
+    Args:
+        gap: Parting of the inner lips that no lip muscle explains, IOD above neutral.
+        jaw: Fall of the jaw measured at the lower lip, IOD below neutral.
+    """
+    parted = rise(gap, 0.01, 0.13) * (1.0 - 0.65 * rise(jaw, 0.14, 0.3))
+    stretched = rise(jaw, 0.31, 0.45)
+    dropped = rise(jaw, 0.03, 0.28) * (1.0 - 0.6 * stretched)
+    return parted, dropped, stretched
