@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 from acquisition.clock import Clock
 from acquisition.stream import DeviceNotFound
 from zygoma.monitor.access import MESSAGE_LIMIT_BYTES, OperatorOnly, Role, connection_role
+from zygoma.monitor.anatomy import anatomy
 from zygoma.monitor.candidates import MOMENTS, NOTE_LENGTH
 from zygoma.monitor.hub import Hub, Viewer
 
@@ -84,6 +85,10 @@ def page_router(hub: Hub, mark: Callable[[str], float], clock: Clock) -> APIRout
         if name not in CHART_FILES:
             raise HTTPException(404, "no such file")
         return FileResponse(charts / name)
+
+    @router.get("/api/anatomy")
+    async def anatomy_of_the_face() -> dict[str, Any]:
+        return anatomy()
 
     @router.get("/api/candidates")
     async def candidates() -> list[dict[str, Any]]:

@@ -1,0 +1,206 @@
+// The list of flagged expressions: pictures, evidence, explanation; confirm, reject or annotate by key.
+
+import { post } from "./link.js";
+import { element, number, setText } from "./format.js";
+
+const MOMENTS = ["onset", "apex", "offset"];
+const EVIDENCE = [["camera", "evidence_camera"], ["EMG", "evidence_emg"], ["thermal", "evidence_thermal"]];
+const EVIDENCE_FULL = 8;
+const THUMBNAIL_RETRIES = 4;
+const RETRY_MS = 400;
+
+export class CandidatesPanel {
+  /** `onSeek(time)` shows a moment, `onProblem(sentence)` tells what went wrong. */
+  constructor(store, onSeek, onProblem) {
+    this.store = store;
+    this.onSeek = onSeek;
+    this.onProblem = onProblem;
+    this.host = document.getElementById("candidates");
+    this.count = document.getElementById("candidate-count");
+    this.items = new Map();
+    this.selected = null;
+    this.empty = element("li", "empty", "Nothing flagged yet. Expressions appear here as they are confirmed.");
+    this.host.replaceChildren(this.empty);
+  }
+
+  setAll(events) {
+    for (const event of events) this.put(event);
+  }
+
+  /** Add an event, or bring the one there is up to date. */
+  put(event) {
+    const known = this.items.get(event.id);
+    if (known) {
+      known.event = event;
+      this.describe(known);
+      return;
+    }
+    this.empty.remove();
+    const item = this.build(event);
+    this.items.set(event.id, item);
+    this.host.prepend(item.root);
+    this.describe(item);
+    if (!this.selected) this.select(event.id);
+    this.countAll();
+  }
+
+  build(event) {
+    const root = element("li", "candidate");
+    const micro = event.trial_type === "micro_expression";
+    root.classList.toggle("micro", micro);
+    const pictures = element("div", "thumbnails");
+    MOMENTS.forEach((moment) => {
+      const figure = element("figure");
+      const image = element("img");
+      image.alt = `Face at ${moment}`;
+      image.width = image.height = 48;
+      let tries = 0;
+      const source = `/api/candidates/${encodeURIComponent(event.id)}/${moment}.jpg`;
+      // The pictures are cut out beside the engine; they may take a moment.
+      image.onerror = () => {
+        tries += 1;
+        if (tries <= THUMBNAIL_RETRIES) setTimeout(() => (image.src = `${source}?try=${tries}`), RETRY_MS * tries);
+        else image.classList.add("missing");
+      };
+      image.src = source;
+      figure.append(image, element("figcaption", "", moment));
+      pictures.append(figure);
+    });
+    const words = element("div", "words");
+    const heading = element("p", "heading");
+    const units = event.action_units ? `AU${event.action_units.replaceAll("+", " + ")}` : "no AU";
+    heading.append(
+      element("span", "kind", micro ? "Micro" : "Macro"),
+      element("strong", "", units),
+      element("span", "", event.side === "both" ? "both sides" : event.side),
+    );
+    const verdict = element("span", "verdict");
+    heading.append(verdict);
+    const facts = element("p", "facts");
+    setText(
+      facts,
+      [`${number(1000 * event.duration)} ms`, event.category, `${number(100 * event.confidence)} % sure`].join(" · "),
+    );
+    const muscles = element("p", "facts", event.muscles.join(", "));
+    words.append(heading, facts, muscles, this.evidence(event));
+    const detail = element("div", "detail");
+    const explanation = element("p", "explanation", event.explanation);
+    const note = element("p", "noted");
+    const actions = element("div", "actions");
+    const buttons = {
+      confirmed: this.button("Confirm", "C", () => this.decide("confirmed")),
+      rejected: this.button("Reject", "X", () => this.decide("rejected")),
+    };
+    actions.append(buttons.confirmed, buttons.rejected, this.button("Note", "N", () => this.annotate()), this.button("Show", "↵", () => this.seek()));
+    detail.append(explanation, note, actions);
+    root.append(pictures, words, detail);
+    root.addEventListener("click", () => this.select(event.id));
+    return { root, event, verdict, note, detail, buttons };
+  }
+
+  evidence(event) {
+    const host = element("div", "evidence");
+    for (const [name, key] of EVIDENCE) {
+      const value = event[key];
+      const part = element("span", "source");
+      part.title = `log-likelihood ratio of the ${name}`;
+      const bar = element("span", "meter");
+      const fill = element("i", value < 0 ? "against" : "");
+      fill.style.transform = `scaleX(${Math.min(Math.abs(value) / EVIDENCE_FULL, 1)})`;
+      bar.append(fill);
+      part.append(element("span", "", name), bar, element("span", "value", value === 0 ? "–" : number(value, 1, true)));
+      host.append(part);
+    }
+    return host;
+  }
+
+  button(word, key, work) {
+    const made = element("button", "", `${word} `);
+    made.type = "button";
+    made.append(element("kbd", "", key));
+    made.addEventListener("click", (click) => {
+      click.stopPropagation();
+      this.select(made.closest("li").dataset.id);
+      work();
+    });
+    return made;
+  }
+
+  describe({ root, event, verdict, note, buttons }) {
+    root.dataset.id = event.id;
+    root.dataset.verdict = event.verdict;
+    setText(verdict, event.verdict === "open" ? "" : event.verdict === "confirmed" ? "✓ confirmed" : "✕ rejected");
+    setText(note, event.note ? `Note: ${event.note}` : "");
+    for (const [name, button] of Object.entries(buttons)) button.setAttribute("aria-pressed", String(event.verdict === name));
+  }
+
+  countAll() {
+    const micro = [...this.items.values()].filter(({ event }) => event.trial_type === "micro_expression").length;
+    setText(this.count, `${micro} micro · ${this.items.size - micro} macro`);
+  }
+
+  select(identity) {
+    if (this.selected === identity) return;
+    this.items.get(this.selected)?.root.removeAttribute("aria-current");
+    this.selected = identity;
+    const item = this.items.get(identity);
+    item?.root.setAttribute("aria-current", "true");
+  }
+
+  /** Choose the next (1, older) or previous (-1, newer) candidate. */
+  move(step) {
+    const order = [...this.host.children].map((child) => child.dataset.id).filter(Boolean);
+    if (!order.length) return;
+    const at = Math.min(Math.max(order.indexOf(this.selected) + step, 0), order.length - 1);
+    this.select(order[at]);
+    this.items.get(order[at]).root.scrollIntoView({ block: "nearest" });
+  }
+
+  current() {
+    return this.items.get(this.selected)?.event;
+  }
+
+  async decide(verdict) {
+    const event = this.current();
+    if (!event) return;
+    await this.save(event, event.verdict === verdict ? "open" : verdict, event.note);
+  }
+
+  annotate() {
+    const event = this.current();
+    if (!event) return;
+    const { detail } = this.items.get(event.id);
+    if (detail.querySelector("form")) return;
+    const form = element("form", "annotate");
+    const input = element("input");
+    input.maxLength = 500;
+    input.value = event.note;
+    input.setAttribute("aria-label", "Note on this candidate");
+    const keep = element("button", "", "Keep");
+    form.append(input, keep);
+    form.addEventListener("submit", (submit) => {
+      submit.preventDefault();
+      form.remove();
+      this.save(event, this.items.get(event.id).event.verdict, input.value.trim());
+    });
+    form.addEventListener("click", (click) => click.stopPropagation());
+    input.addEventListener("keydown", (key) => {
+      if (key.key === "Escape") form.remove();
+    });
+    detail.append(form);
+    input.focus();
+  }
+
+  async save(event, verdict, note) {
+    try {
+      this.put(await post(`/api/candidates/${encodeURIComponent(event.id)}`, { verdict, note }));
+    } catch (problem) {
+      this.onProblem(problem.message);
+    }
+  }
+
+  seek() {
+    const event = this.current();
+    if (event) this.onSeek(event.apex);
+  }
+}
