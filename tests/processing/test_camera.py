@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec, empty_block
 from processing.camera import CameraChain, CameraResult, decode
+from processing.face_quality import FaceFlag
+from processing.motion_regions import EXPRESSIVE
 from processing.neutral import Neutral
 from tests.processing.portraits import (
     HEIGHT,
@@ -20,6 +23,8 @@ from tests.processing.portraits import (
 )
 
 SPEC = camera_spec()
+SKIN = 2 * len(EXPRESSIVE)
+"""Columns of FaceMotion that are displacements."""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +95,73 @@ def test_a_gap_restarts_speeds_and_keeps_the_neutral(chain: CameraChain) -> None
     after = chain.neutral
     assert after is not None
     assert np.abs(after.points - before.points).max() < 0.05
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_the_skin_is_followed_across_a_few_lost_frames(chain: CameraChain, lost: int) -> None:
+    frames = tuple(jpeg(with_lip_corner_moved(3.0 * np.sin(k / 6))) for k in range(24))
+    whole = chain.process(camera_block(frames)).motion.array
+    chain.reset()
+    before = chain.process(camera_block(frames[:12]))
+    after = chain.process(camera_block(frames[12 + lost :], first=12 + lost))
+    assert len(before.motion) == 12
+    np.testing.assert_allclose(after.motion.array[:, :-2], whole[12 + lost :, :-2], atol=0.15)
+    assert np.abs(after.motion.array[0, :SKIN]).max() > 0.5
+
+
+def test_a_damaged_frame_is_a_lost_one_to_the_skin(chain: CameraChain) -> None:
+    frames = tuple(jpeg(with_lip_corner_moved(3.0 * np.sin(k / 6))) for k in range(16))
+    whole = chain.process(camera_block(frames)).motion.array
+    chain.reset()
+    damaged = chain.process(camera_block((*frames[:12], b"", *frames[13:]))).motion.array
+    assert np.isnan(damaged[12]).all()
+    np.testing.assert_allclose(damaged[13:, :-2], whole[13:, :-2], atol=0.15)
+
+
+def test_after_a_long_pause_the_skin_starts_anew(chain: CameraChain) -> None:
+    chain.process(camera_block(clip(6)))
+    after = chain.process(camera_block(clip(2), first=26))
+    np.testing.assert_array_equal(after.motion.array[0, :SKIN], 0.0)
+
+
+def test_a_mirrored_camera_is_turned_back_and_flagged() -> None:
+    frames = [with_lip_corner_moved(up)[..., ::-1] for up in (0.0, 0.0, 5.0)]
+    stamps = np.arange(3) / 30
+    spec = camera_spec("BGR8")
+    seen = Block(spec, stamps, tuple(np.ascontiguousarray(f) for f in frames), 0)
+    mirror = tuple(np.ascontiguousarray(f[:, ::-1]) for f in frames)
+    declared = Block(replace(spec, metadata={"mirrored": "true"}), stamps, mirror, 0)
+    with CameraChain() as chain:
+        plain = chain.process(seen)
+        chain.reset()
+        turned = chain.process(declared)
+    with CameraChain(mirrored=True) as chain:
+        told = chain.process(Block(spec, stamps, mirror, 0))
+    flags = plain.action_units.spec.index("flags")
+    for result in (turned, told):
+        assert result.action_units.array[:, flags].tolist() == [int(FaceFlag.MIRRORED)] * 3
+        rows = result.action_units.array.copy()
+        rows[:, flags] = plain.action_units.array[:, flags]
+        np.testing.assert_array_equal(rows, plain.action_units.array)
+        np.testing.assert_array_equal(result.motion.array, plain.motion.array)
+
+
+def test_doubts_are_flagged_and_cost_confidence(chain: CameraChain) -> None:
+    company = np.concatenate([portrait(), portrait()[:, ::-1]], axis=1)
+    dark = (portrait() * 0.25).astype(np.uint8)
+    empty = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    frames = [portrait()] * 40 + [dark] + [empty]
+    units = chain.process(camera_block(tuple(jpeg(frame) for frame in frames))).action_units
+    flags, confidence = units.column("flags"), units.column("confidence")
+    assert flags[39] == 0
+    assert flags[40] == FaceFlag.LOW_LIGHT
+    assert confidence[40] < 0.75 * confidence[39]
+    assert units.column("brightness")[40] < 0.5 * units.column("brightness")[39]
+    assert flags[41] == FaceFlag.LOST
+    chain.reset()
+    block = camera_block((jpeg(company),) * 10, spec=camera_spec(width=2 * WIDTH))
+    flags = chain.process(block).action_units.column("flags")
+    assert (flags[0], flags[9]) == (0, FaceFlag.SECOND_FACE)
 
 
 def test_a_new_frame_size_goes_on(chain: CameraChain) -> None:
