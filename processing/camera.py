@@ -58,6 +58,7 @@ class Faces:
         points: Per frame the landmarks float32 [478, 3] in pixels of the unmirrored frame, None without a
             face.
         grays: Per frame the gray picture, None when it was damaged.
+        mirrored: The frames came mirrored and were turned back.
         restarted: Per frame whether it cannot be compared with the one before (another size, a clock that
             stepped back). Lost frames alone do not count: what is measured goes by the stamps.
     """
@@ -67,6 +68,16 @@ class Faces:
     points: tuple[NDArray[np.float32] | None, ...]
     grays: tuple[NDArray[np.uint8] | None, ...]
     restarted: tuple[bool, ...]
+    mirrored: bool = False
+
+    def filmed_points(self, index: int) -> NDArray[np.float32] | None:
+        """Landmarks of one frame in the pixels of the picture as it came, to be drawn over it."""
+        points, gray = self.points[index], self.grays[index]
+        if not self.mirrored or points is None or gray is None:
+            return points
+        flipped = points.copy()
+        flipped[:, 0] = gray.shape[1] - flipped[:, 0]
+        return flipped
 
 
 class CameraChain:
@@ -202,7 +213,7 @@ class CameraChain:
             points.append(self._observation.points_px if self._observation is not None else None)
             restarted.append(self._restarted)
         units = Block(units_spec, block.timestamps, rows, block.first)
-        return Faces(units, motion_spec, tuple(points), tuple(grays), tuple(restarted))
+        return Faces(units, motion_spec, tuple(points), tuple(grays), tuple(restarted), mirrored)
 
     def follow_skin(self, faces: Faces) -> Block:
         """The second half of `process`: FaceMotion rows of the same frames, in the same order."""

@@ -160,7 +160,7 @@ def _until_end(source: Source) -> Iterator[Block]:
             yield block
 
 
-def _decoded_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+def _decoded_ahead(blocks: Iterator[Block], mirrored: bool) -> Iterator[Block]:
     """The same frames, read and decoded by a thread of their own up to `FRAMES_AHEAD` in advance."""
     ahead: queue.Queue[Block | BaseException | None] = queue.Queue(FRAMES_AHEAD)
     stopped = threading.Event()
@@ -177,7 +177,7 @@ def _decoded_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
     def work() -> None:
         try:
             for block in blocks:
-                if not put(predecoded(block)):
+                if not put(predecoded(block, mirrored)):
                     return
             put(None)
         except BaseException as error:
@@ -201,8 +201,13 @@ def _single_frames(blocks: Iterator[Block]) -> Iterator[Block]:
             yield block[index : index + 1]
 
 
-def merged(inputs: Inputs) -> Iterator[tuple[Kind, Block]]:
-    """All blocks in the order in which they would have arrived: by the stamp of their last sample."""
+def merged(inputs: Inputs, mirrored: bool = False) -> Iterator[tuple[Kind, Block]]:
+    """All blocks in the order in which they would have arrived: by the stamp of their last sample.
+
+    Args:
+        inputs: The streams.
+        mirrored: The camera's frames are mirrored, whatever its stream says.
+    """
 
     def keyed(order: int, kind: Kind, blocks: Iterator[Block]) -> Iterator[tuple[float, int, Kind, Block]]:
         for block in blocks:
@@ -211,7 +216,7 @@ def merged(inputs: Inputs) -> Iterator[tuple[Kind, Block]]:
     streams = []
     for order, (kind, blocks) in enumerate(inputs.blocks.items()):
         if kind is Kind.CAMERA:
-            blocks = _decoded_ahead(_single_frames(blocks))
+            blocks = _decoded_ahead(_single_frames(blocks), mirrored)
         streams.append(keyed(order, kind, blocks))
     for _, _, kind, block in heapq.merge(*streams, key=lambda item: item[:2]):
         yield kind, block
@@ -241,7 +246,7 @@ def analyze(
     with closing(Pipeline(inputs.specs, settings)) as pipeline:
         writers = _Writers(folder, inputs.start_s)
         alive = frozenset(inputs.specs)
-        for kind, block in merged(inputs):
+        for kind, block in merged(inputs, settings.mirrored):
             found: Faces | None = None
             if kind is Kind.CAMERA:
                 found = pipeline.face(block)

@@ -21,6 +21,7 @@ from zygoma.options import (
     Json,
     Lan,
     MeThreshold,
+    Mirrored,
     PageLan,
     Port,
     Rest,
@@ -115,6 +116,7 @@ def live(
     thermal: Annotated[str | None, typer.Option(help="Name of the Thermal stream.")] = None,
     me_threshold: MeThreshold = None,
     face_model: FaceModel = None,
+    mirrored: Mirrored = False,
     subject: Subject = "01",
     session: SessionName = "01",
     task: Task = "live",
@@ -150,7 +152,9 @@ def live(
             lan=lan,
             monitor=monitor_options(port, lan=lan, certificate=tls_cert, key=tls_key),
             names={kind: name for kind, name in names.items() if name is not None},
-            pipeline=PipelineSettings(me_threshold=me_threshold, face_model=face_model),
+            pipeline=PipelineSettings(
+                me_threshold=me_threshold, face_model=face_model, mirrored=mirrored
+            ),
         )
     )
 
@@ -197,6 +201,7 @@ def publish(
         bool,
         typer.Option("--tlinear", help="The thermal camera is known to give temperatures (Boson TLinear)."),
     ] = False,
+    mirrored: Mirrored = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
     lan: Lan = False,
 ) -> None:
@@ -209,6 +214,8 @@ def publish(
     given = [option for option in (device, simulate or None, file) if option is not None]
     if len(given) > 1:
         raise typer.BadParameter("give one of --device, --simulate and --file")
+    if mirrored and kind is not DeviceKind.CAMERA:
+        raise typer.BadParameter("--mirrored is for a camera")
     request = SourceRequest(
         kind=kind.value,
         device=device,
@@ -225,7 +232,7 @@ def publish(
         tlinear=tlinear,
         size_px=parse_size(size),
     )
-    publish_until_stopped(build_source(request), name=name, quiet=quiet, lan=lan)
+    publish_until_stopped(build_source(request), name=name, quiet=quiet, lan=lan, mirrored=mirrored)
 
 
 @app.command()
@@ -301,6 +308,7 @@ def analyze(
     ] = None,
     me_threshold: MeThreshold = None,
     face_model: FaceModel = None,
+    mirrored: Mirrored = False,
     json: Json = False,
 ) -> None:
     """Offline, as fast as the machine allows, with the processors of the live run.
@@ -318,7 +326,7 @@ def analyze(
         session,
         {"camera": camera, "emg": emg, "thermal": thermal},
         out=out,
-        settings=PipelineSettings(parse_rest(rest), me_threshold, face_model),
+        settings=PipelineSettings(parse_rest(rest), me_threshold, face_model, mirrored=mirrored),
         channels=parse_channels(channel),
         thermal_scale=thermal_scale,
         thermal_rate_hz=thermal_rate,

@@ -194,7 +194,7 @@ class Engine:
     def _decode(self, block: Block) -> None:
         assert self._frames is not None
         for start in range(len(block)):
-            self._frames.put(predecoded(block[start : start + 1]))
+            self._frames.put(predecoded(block[start : start + 1], self.settings.pipeline.mirrored))
 
     def _camera(self, frame: Block, waiting: int) -> None:
         if waiting and self._clock() - frame.timestamps[0] > CAMERA_LAG_LIMIT_S:
@@ -205,7 +205,7 @@ class Engine:
         faces = self._pipeline.face(frame)
         self._fuse()
         self._emit(faces.action_units)
-        self._show_face(frame, faces.points[0])
+        self._show_face(frame, faces.filmed_points(0))
         self._pipeline.follow(faces)
 
     def _emg(self, block: Block) -> None:

@@ -26,6 +26,14 @@ MeThreshold = Annotated[
 FaceModel = Annotated[
     Path | None, typer.Option(help="Another face_landmarker.task than the packaged one.", exists=True)
 ]
+Mirrored = Annotated[
+    bool,
+    typer.Option(
+        "--mirrored",
+        help="The camera's pictures are mirrored (a selfie view): swap left and right back. A face alone "
+        "cannot show it.",
+    ),
+]
 Lan = Annotated[
     bool,
     typer.Option("--lan", help="Use streams of other machines too. LSL is neither encrypted nor private."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from acquisition.outlet import LslOutlet
@@ -17,6 +17,7 @@ def publish(
     until: Callable[[], bool] = lambda: False,
     on_notice: Callable[[str], None] = lambda sentence: None,
     name: str | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> int:
     """Read `source` and push what it gives to an LSL outlet until it ends or `until` says so.
 
@@ -25,6 +26,7 @@ def publish(
         until: Asked after each block.
         on_notice: Receives one sentence per thing worth telling.
         name: Another stream name than the source's own.
+        metadata: Facts to add to the stream's own.
 
     Returns:
         Number of samples published.
@@ -37,6 +39,7 @@ def publish(
     try:
         # Only after open is the spec complete: boards and cameras measure their rate there.
         spec = source.spec if name is None else replace(source.spec, name=name)
+        spec = replace(spec, metadata={**spec.metadata, **(metadata or {})})
         with LslOutlet(spec) as outlet:
             on_notice(f"{spec.kind} stream '{spec.name}' is on LSL ({spec.source_id})")
             for note in getattr(source, "notes", ()):

@@ -12,6 +12,7 @@ from pathlib import Path
 from acquisition import network
 from acquisition.clock import lsl_clock
 from acquisition.stream import DeviceNotFound, InvalidSignal, Kind, Source
+from processing.camera import MIRRORED
 from zygoma.options import console, errors
 from zygoma.publish import publish
 
@@ -159,14 +160,25 @@ def file_source(
     )
 
 
-def publish_until_stopped(source: Source, *, name: str | None, quiet: bool, lan: bool) -> None:
-    """Publish `source` until it ends, or until Ctrl-C or SIGTERM asks to stop."""
+def publish_until_stopped(
+    source: Source, *, name: str | None, quiet: bool, lan: bool, mirrored: bool = False
+) -> None:
+    """Publish `source` until it ends, or until Ctrl-C or SIGTERM asks to stop.
+
+    Args:
+        source: What to publish.
+        name: Another stream name than the source's own.
+        quiet: Say nothing but errors.
+        lan: Other machines may listen.
+        mirrored: Declare a camera's pictures mirrored, so that left and right are swapped back from them.
+    """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     network.configure(lan=lan)
     notices = (lambda sentence: None) if quiet else _say
-    publish(source, until=stop.is_set, on_notice=notices, name=name)
+    metadata = {MIRRORED: "true"} if mirrored else {}
+    publish(source, until=stop.is_set, on_notice=notices, name=name, metadata=metadata)
 
 
 def _say(sentence: str) -> None:
