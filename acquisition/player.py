@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -72,8 +73,9 @@ class ReplaySource(OpenedSource):
     """One recorded stream as a `Source`; made by `Player`.
 
     Its spec is the recorded one with ``-replay`` behind the source id and ``replay``, ``replay_of``,
-    ``replay_shift_s`` (and ``replay_period_s`` for loops) in its metadata. It ends when the whole recording
-    ends, even where its own stream ended earlier.
+    ``replay_shift_s``, ``replay_session`` (the run's ``_session.json``, which holds its calibration) and for
+    loops ``replay_period_s`` in its metadata. It ends when the whole recording ends, even where its own
+    stream ended earlier.
     """
 
     def __init__(self, player: Player, recorded: StreamSpec) -> None:
@@ -84,6 +86,7 @@ class ReplaySource(OpenedSource):
             "replay": "true",
             "replay_of": player.recording.path.stem,
             "replay_shift_s": repr(player.shift_s),
+            "replay_session": str(_sidecar(player.recording.path)),
         }
         if player.loop:
             facts["replay_period_s"] = repr(player.period_s)
@@ -152,6 +155,10 @@ class ReplaySource(OpenedSource):
                 due_s = player.due_s(float(block.timestamps[-1]), loop)
                 yield due_s, Block(self._spec, stamps, block.data, block.first + loop * per_loop)
             loop += 1
+
+
+def _sidecar(xdf: Path) -> Path:
+    return xdf.with_name(f"{xdf.stem}_session.json").resolve()
 
 
 def _on_grid(seconds: float) -> float:

@@ -176,6 +176,12 @@ class Recorder:
             self._info = replace(self._info, calibration={**self._info.calibration, **values})
             self._info_saved = False
 
+    def set_guided(self, values: Mapping[str, Any]) -> None:
+        """Say in the sidecar (JSON) what the guided session has done so far, instead of before."""
+        with self._wake:
+            self._info = replace(self._info, guided=dict(values))
+            self._info_saved = False
+
     def status(self) -> RecorderStatus:
         """How the recording goes; never raises."""
         with self._wake:

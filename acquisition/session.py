@@ -128,9 +128,12 @@ class SessionInfo:
         state: ``recording``, ``complete`` or ``repaired``.
         protocol: Name or text of the protocol that ran, empty for a free recording.
         consent_scope: What the participant allowed, e.g. ``analysis only``, ``sharing of derived data``.
+        consent_version: Of the consent form.
         devices: One spec per stream, as `spec_to_dict` gives it.
         software: Version of each distribution that took part.
-        calibration: Free-form values measured before or during the run (MVC, rest baseline ...).
+        calibration: Values measured before or during the run (neutral, rest, maximum ...), see
+            `zygoma.calibration`.
+        guided: What a guided session did: its outcome, steps, overrides with their reasons, showings.
         files: Per file name ``{"bytes": int, "sha256": str}``, filled in at close.
         notes: Anything to add, e.g. what a repair did.
     """
@@ -144,9 +147,11 @@ class SessionInfo:
     state: str = "recording"
     protocol: str = ""
     consent_scope: str = ""
+    consent_version: str = ""
     devices: tuple[Mapping[str, Any], ...] = ()
     software: Mapping[str, str] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    guided: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -188,6 +193,7 @@ def new_run(
     *,
     protocol: str = "",
     consent_scope: str = "",
+    consent_version: str = "",
     calibration: Mapping[str, Any] | None = None,
 ) -> SessionPaths:
     """Reserve the next free run: makes the folder and, exclusively, the run's sidecar.
@@ -215,6 +221,7 @@ def new_run(
             started=now_iso(),
             protocol=protocol,
             consent_scope=consent_scope,
+            consent_version=consent_version,
             software=software_versions(),
             calibration=dict(calibration or {}),
         ).save(paths.sidecar)

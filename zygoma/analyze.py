@@ -21,7 +21,9 @@ from acquisition.recording import Recording, find_xdf
 from acquisition.stream import Block, EndOfStream, InvalidSignal, Kind, Source, StreamSpec
 from fusion.events import FaceEvent
 from processing.camera import Faces, predecoded
-from zygoma.pipeline import SENSOR_KINDS, Pipeline, PipelineSettings
+from zygoma.calibrated import CalibratedPipeline
+from zygoma.calibration import Calibration
+from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
 from zygoma.report import write_report
 from zygoma.tables import TableWriter, write_events
 
@@ -46,6 +48,7 @@ class Inputs:
         start_s: Stamp that is time 0 in the files written.
         duration_s: For the progress bar; NaN when not known.
         label: What the report is headed with.
+        calibration: Of the person, measured in this very session; None without.
     """
 
     specs: Mapping[Kind, StreamSpec]
@@ -53,6 +56,7 @@ class Inputs:
     start_s: float
     duration_s: float
     label: str
+    calibration: Calibration | None = None
 
 
 @dataclass
@@ -234,16 +238,21 @@ def analyze(
     Args:
         inputs: From `session_inputs` or `source_inputs`.
         folder: Created if needed. Derivatives in it are replaced.
-        settings: As live. `rest` is relative to the recording's start, as on the command line.
+        settings: As live. `rest` is relative to the recording's start, as on the command line. With a rest
+            or a calibration of its own, the one measured in the session is not used.
         on_time: Called with the seconds done so far.
     """
     settings = settings or PipelineSettings()
+    measured = None if settings.rest or settings.calibration else inputs.calibration
     if settings.rest is not None:
         rest = (settings.rest[0] + inputs.start_s, settings.rest[1] + inputs.start_s)
         settings = replace(settings, rest=rest)
     folder.mkdir(parents=True, exist_ok=True)
     summary = Summary(folder, inputs.label)
-    with closing(Pipeline(inputs.specs, settings)) as pipeline:
+    with closing(CalibratedPipeline(inputs.specs, settings)) as pipeline:
+        if measured is not None:
+            from_s = inputs.start_s if measured.from_s is None else measured.from_s
+            pipeline.change(pipeline.prepare(measured), from_s)
         writers = _Writers(folder, inputs.start_s)
         alive = frozenset(inputs.specs)
         for kind, block in merged(inputs, settings.mirrored):
@@ -256,10 +265,9 @@ def analyze(
                 summary.frames_with_face += faces
                 # Offline every frame is measured; the column is there because a live run may skip some.
                 writers.add(rows, {"skipped": np.zeros(len(rows), dtype=np.float32)})
-            elif kind is Kind.EMG:
-                writers.add(pipeline.emg(block)[0])
             else:
-                writers.add(pipeline.thermal(block))
+                for piece in pipeline.pieces(block):
+                    writers.add(pipeline.emg(piece)[0] if kind is Kind.EMG else pipeline.thermal(piece))
             fused = pipeline.drain(alive)
             writers.add(fused.valence)
             summary.events += fused.events

@@ -264,6 +264,54 @@ def record(
     )
 
 
+@app.command("session")
+def session_command(
+    protocol: Annotated[
+        Path, typer.Argument(help="Protocol of the session, a TOML file.", exists=True, dir_okay=False)
+    ],
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Prompts in the terminal instead of pages; Enter is next.")
+    ] = False,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Nobody is asked: every step and form is done by the program.")
+    ] = False,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="A simulated participant in front of simulated devices.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
+    recordings: Recordings = Path("recordings"),
+    json: Json = False,
+    lan: Lan = False,
+    port: Port = 8765,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+) -> None:
+    """The guided run: checklist, rest, maximum, neutral, stimuli, self-reports, summary.
+
+    Exit code 2 when it was aborted.
+
+    Example: zygoma session examples/protocol-short.toml --simulate
+    """
+    from zygoma.guided.run import SessionOptions, run_session
+    from zygoma.run import monitor_options
+
+    summary = run_session(
+        protocol,
+        SessionOptions(
+            recordings=recordings,
+            headless=headless,
+            auto=auto,
+            simulate=simulate,
+            seed=seed,
+            json=json,
+            lan=lan,
+            monitor=monitor_options(port, lan=lan, certificate=tls_cert, key=tls_key),
+        ),
+    )
+    if summary["outcome"] != "completed":
+        raise typer.Exit(2)
+
+
 @app.command()
 def replay(
     session: Annotated[Path, typer.Argument(help="Session folder, .xdf or _session.json.", exists=True)],

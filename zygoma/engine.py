@@ -21,7 +21,9 @@ from acquisition.stream import Block, Kind, StreamSpec
 from fusion.events import FaceEvent, events_stream_spec
 from fusion.fuse import Fused
 from processing.camera import predecoded
-from zygoma.pipeline import SENSOR_KINDS, Pipeline, PipelineSettings
+from zygoma.calibrated import CalibratedPipeline
+from zygoma.calibration import Calibration, replayed_calibration
+from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
 from zygoma.readers import FrameQueue, StreamReaders
 from zygoma.state import LiveState, Onlooker, Snapshot, StreamState
 
@@ -30,6 +32,9 @@ INPUT_KINDS = (*SENSOR_KINDS, Kind.MARKERS, Kind.GROUND_TRUTH)
 
 FUSION_HORIZON_S = 0.25
 """A sensor that has been silent for this long is not waited for any more."""
+
+CALIBRATION_LEAD_S = 0.25
+"""A new calibration holds from this long after it was given: no sample of that time has been measured yet."""
 
 CAMERA_LAG_LIMIT_S = 0.5
 """Frames older than this on arrival are skipped: a live display must not fall behind by minutes."""
@@ -78,18 +83,20 @@ class Engine:
         self._on_incident = on_incident
         self._onlooker = onlooker
         self._clock = clock
-        self._pipeline = Pipeline({}, self.settings.pipeline)
+        self._pipeline = CalibratedPipeline({}, self.settings.pipeline)
         self._state = LiveState()
         self._state_lock = threading.Lock()
         self._fuse_lock = threading.Lock()
         self._sensors: dict[Kind, StreamSpec] = {}
         self._outlets: dict[Kind, LslOutlet] = {}
+        self._attached: list[StreamSpec] = []
         self._frames: FrameQueue | None = None
         self._events_spec = events_stream_spec()
         self._events_sent = 0
         self._marker_lock = threading.Lock()
         self._markers_sent = 0
         self._marked_s = -np.inf
+        self._calibrated = False
         self._readers = StreamReaders(
             self._attach,
             wanted=self._wanted,
@@ -133,21 +140,53 @@ class Engine:
         """False once `stop` was called or a thread failed."""
         return self._readers.running and (self._frames is None or self._frames.running)
 
-    def mark(self, text: str) -> float:
-        """Note `text` now: on LSL in the stream `zygoma_markers`, in the recording, and on the display.
+    def mark(self, text: str, time_s: float | None = None) -> float:
+        """Note `text`: on LSL in the stream `zygoma_markers`, in the recording, and on the display.
 
         May be called from any thread.
 
+        Args:
+            text: What to note.
+            time_s: When it happened, LSL clock; None is now.
+
         Returns:
-            The stamp of the note, LSL clock.
+            The stamp of the note: `time_s`, or just after the note before.
         """
         with self._marker_lock:
             # Two notes at one instant still need stamps in order.
-            self._marked_s = max(self._clock(), float(np.nextafter(self._marked_s, np.inf)))
+            self._marked_s = max(
+                self._clock() if time_s is None else time_s, float(np.nextafter(self._marked_s, np.inf))
+            )
             block = Block(MARKERS, np.array([self._marked_s]), (text,), self._markers_sent)
             self._markers_sent += 1
             self._emit(block, row=False)
             return self._marked_s
+
+    def record_to(self, recorder: Recorder) -> None:
+        """Begin to record, with the streams there are and those that come."""
+        for spec in list(self._attached):
+            recorder.add_stream(spec)
+        self.recorder = recorder
+
+    def stop_recording(self) -> None:
+        """Let go of the recorder, which its owner then closes; watching goes on."""
+        self.recorder = None
+
+    def calibrate(self, calibration: Calibration) -> float:
+        """Measure with a person's calibration from now on; the processors start anew with it.
+
+        Returns:
+            The stamp from which it holds, LSL clock; it belongs into the recording's manifest.
+
+        Raises:
+            ValueError: The run has been calibrated before.
+        """
+        after = self._pipeline.prepare(calibration)
+        # Chosen only now: building the processors has taken its time.
+        from_s = self._clock() + CALIBRATION_LEAD_S
+        self._pipeline.change(after, from_s)
+        self._calibrated = True
+        return from_s
 
     # -- streams -------------------------------------------------------------------------------------
 
@@ -165,11 +204,13 @@ class Engine:
         return chosen is None
 
     def _attach(self, spec: StreamSpec) -> Callable[[Block], None]:
+        self._attached.append(spec)
         self._to_disk(lambda recorder: recorder.add_stream(spec))
         if spec.kind not in SENSOR_KINDS:
             return self._keep
         self._output(self._pipeline.attach(spec))
         self._sensors[spec.kind] = spec
+        self._adopt_replayed(spec)
         if spec.kind is Kind.CAMERA:
             self._frames = FrameQueue(self._camera)
         step = {Kind.CAMERA: self._decode, Kind.EMG: self._emg, Kind.THERMAL: self._thermal}[spec.kind]
@@ -180,6 +221,16 @@ class Engine:
             step(block)
 
         return record_and_measure
+
+    def _adopt_replayed(self, spec: StreamSpec) -> None:
+        """What is replayed changes to its calibration where the recorded run did."""
+        if self._calibrated or self.settings.pipeline.calibration or self.settings.pipeline.rest:
+            return
+        calibration = replayed_calibration(spec)
+        if calibration is not None:
+            from_s = -np.inf if calibration.from_s is None else calibration.from_s
+            self._pipeline.change(self._pipeline.prepare(calibration), from_s)
+            self._calibrated = True
 
     def _output(self, spec: StreamSpec) -> LslOutlet | None:
         if not self.settings.publish:
@@ -209,12 +260,14 @@ class Engine:
         self._pipeline.follow(faces)
 
     def _emg(self, block: Block) -> None:
-        activity, _ = self._pipeline.emg(block)
-        self._emit(activity)
+        for piece in self._pipeline.pieces(block):
+            activity, _ = self._pipeline.emg(piece)
+            self._emit(activity)
         self._fuse()
 
     def _thermal(self, block: Block) -> None:
-        self._emit(self._pipeline.thermal(block))
+        for piece in self._pipeline.pieces(block):
+            self._emit(self._pipeline.thermal(piece))
         self._show_face(block, self._pipeline.thermal_landmarks_px())
 
     def _show_face(self, frames: Block, points_px: NDArray[np.floating] | None) -> None:
@@ -272,10 +325,11 @@ class Engine:
             self._onlooker.block(block)
 
     def _to_disk(self, work: Callable[[Recorder], None]) -> None:
-        if self.recorder is None:
+        recorder = self.recorder
+        if recorder is None:
             return
         try:
-            work(self.recorder)
+            work(recorder)
         except (DiskFull, RecordingFailed) as error:
             # What was written is closed properly; watching goes on without recording.
             self.recorder = None

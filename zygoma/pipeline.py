@@ -129,11 +129,6 @@ class Pipeline:
         self.specs[spec.kind] = spec
         return output
 
-    def share_thermal(self, other: Pipeline) -> None:
-        """Go on with the thermal processor of another pipeline instead of one of our own."""
-        self._thermal = other._thermal
-        self.specs[Kind.THERMAL] = other.specs[Kind.THERMAL]
-
     def face(self, frame: Block) -> Faces:
         """Measure the face in one frame and hand it to fusion; `follow` takes it from there.
 
