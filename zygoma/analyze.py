@@ -10,6 +10,7 @@ import heapq
 import json
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,8 @@ from acquisition.recording import Recording, find_xdf
 from acquisition.stream import Block, EndOfStream, InvalidSignal, Kind, Source, StreamSpec
 from fusion.events import FaceEvent
 from processing.camera import Faces, predecoded
+from processing.face_quality import FLAG_WORDS, FaceFlag, flags_in
+from processing.neutral import Neutral
 from zygoma.calibrated import CalibratedPipeline
 from zygoma.calibration import Calibration
 from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
@@ -29,6 +32,9 @@ from zygoma.tables import TableWriter, write_events
 
 FRAMES_AHEAD = 8
 """Frames decoded in advance: enough to hide a slow key frame, small enough to stay in cache and memory."""
+
+LEAST_FLAGGED_SHARE = 0.005
+"""A doubt about fewer frames than this is not worth a sentence in the summary."""
 
 TABLE_NAMES = {
     Kind.ACTION_UNITS: "action_units.parquet",
@@ -71,11 +77,22 @@ class Summary:
     frames_with_face: int = 0
     events: list[FaceEvent] = field(default_factory=list)
     quality_words: dict[str, str] = field(default_factory=dict)
+    flagged: Counter[FaceFlag] = field(default_factory=Counter)
+    neutral: Neutral | None = None
 
     @property
     def face_share(self) -> float:
         """Share of camera frames in which a face was found; NaN without frames."""
         return self.frames_with_face / self.frames if self.frames else float("nan")
+
+    def face_words(self) -> dict[str, str]:
+        """What spoke against the picture of the face, and in how many of its frames; empty if nothing did."""
+        told = [
+            f"{FLAG_WORDS[flag].partition(':')[0]} in {100 * count / self.frames:.0f} % of the frames"
+            for flag, count in sorted(self.flagged.items())
+            if count >= LEAST_FLAGGED_SHARE * self.frames
+        ]
+        return {"face": "; ".join(told)} if told else {}
 
     def to_dict(self) -> dict[str, object]:
         """For ``--json``."""
@@ -263,6 +280,8 @@ def analyze(
                 faces = int(np.count_nonzero(rows.column("face") > 0))
                 summary.frames += len(rows)
                 summary.frames_with_face += faces
+                for value in rows.column("flags").tolist():
+                    summary.flagged.update(flags_in(value))
                 # Offline every frame is measured; the column is there because a live run may skip some.
                 writers.add(rows, {"skipped": np.zeros(len(rows), dtype=np.float32)})
             else:
@@ -278,7 +297,8 @@ def analyze(
         fused = pipeline.drain(frozenset(), flush=True)
         writers.add(fused.valence)
         summary.events += fused.events
-        summary.quality_words = pipeline.quality_words()
+        summary.quality_words = {**pipeline.quality_words(), **summary.face_words()}
+        summary.neutral = pipeline.neutral
         summary.rows = writers.close()
     write_events(folder, summary.events, inputs.start_s)
     write_report(folder, summary, inputs.start_s)

@@ -22,9 +22,11 @@ from zygoma.options import (
     Lan,
     MeThreshold,
     Mirrored,
+    NeutralFile,
     PageLan,
     Port,
     Rest,
+    SaveNeutral,
     TlsCert,
     TlsKey,
     console,
@@ -117,6 +119,8 @@ def live(
     me_threshold: MeThreshold = None,
     face_model: FaceModel = None,
     mirrored: Mirrored = False,
+    neutral: NeutralFile = None,
+    save_neutral: SaveNeutral = None,
     subject: Subject = "01",
     session: SessionName = "01",
     task: Task = "live",
@@ -138,6 +142,7 @@ def live(
     Example: zygoma live --record --subject 07
     """
     from acquisition.stream import Kind
+    from zygoma.neutral_file import calibration_from
     from zygoma.pipeline import PipelineSettings
     from zygoma.run import LiveOptions, monitor_options, run_live
 
@@ -153,8 +158,12 @@ def live(
             monitor=monitor_options(port, lan=lan, certificate=tls_cert, key=tls_key),
             names={kind: name for kind, name in names.items() if name is not None},
             pipeline=PipelineSettings(
-                me_threshold=me_threshold, face_model=face_model, mirrored=mirrored
+                me_threshold=me_threshold,
+                face_model=face_model,
+                calibration=calibration_from(neutral),
+                mirrored=mirrored,
             ),
+            save_neutral=save_neutral,
         )
     )
 
@@ -357,12 +366,15 @@ def analyze(
     me_threshold: MeThreshold = None,
     face_model: FaceModel = None,
     mirrored: Mirrored = False,
+    neutral: NeutralFile = None,
+    save_neutral: SaveNeutral = None,
     json: Json = False,
 ) -> None:
     """Offline, as fast as the machine allows, with the processors of the live run.
 
     Example: zygoma analyze --camera face.mp4 --emg face.csv --rest 0:5
     """
+    from zygoma.neutral_file import calibration_from
     from zygoma.pipeline import PipelineSettings
     from zygoma.run import run_analyze
 
@@ -374,7 +386,10 @@ def analyze(
         session,
         {"camera": camera, "emg": emg, "thermal": thermal},
         out=out,
-        settings=PipelineSettings(parse_rest(rest), me_threshold, face_model, mirrored=mirrored),
+        settings=PipelineSettings(
+            parse_rest(rest), me_threshold, face_model, calibration_from(neutral), mirrored
+        ),
+        save_neutral=save_neutral,
         channels=parse_channels(channel),
         thermal_scale=thermal_scale,
         thermal_rate_hz=thermal_rate,

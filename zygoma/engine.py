@@ -21,6 +21,7 @@ from acquisition.stream import Block, Kind, StreamSpec
 from fusion.events import FaceEvent, events_stream_spec
 from fusion.fuse import Fused
 from processing.camera import predecoded
+from processing.neutral import Neutral
 from zygoma.calibrated import CalibratedPipeline
 from zygoma.calibration import Calibration, replayed_calibration
 from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
@@ -134,6 +135,11 @@ class Engine:
         self._readers.raise_failure()
         if self._frames is not None:
             self._frames.raise_failure()
+
+    @property
+    def neutral(self) -> Neutral | None:
+        """The person's neutral face in use; None without a face so far."""
+        return self._pipeline.neutral
 
     @property
     def running(self) -> bool:

@@ -26,6 +26,15 @@ MeThreshold = Annotated[
 FaceModel = Annotated[
     Path | None, typer.Option(help="Another face_landmarker.task than the packaged one.", exists=True)
 ]
+NeutralFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--neutral", help="The person's neutral face, from --save-neutral or a calibrated session.", exists=True
+    ),
+]
+SaveNeutral = Annotated[
+    Path | None, typer.Option(help="Write the person's neutral face here at the end (JSON).")
+]
 Mirrored = Annotated[
     bool,
     typer.Option(

@@ -48,6 +48,7 @@ class LiveOptions:
         headless: Neither the page nor the full-screen view.
         monitor: How the page is served.
         publish: Put the derived streams on LSL.
+        save_neutral: File that the person's neutral face is written to at the end.
     """
 
     seconds: float = 0.0
@@ -58,6 +59,7 @@ class LiveOptions:
     lan: bool = False
     names: Mapping[Kind, str] = field(default_factory=dict)
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+    save_neutral: Path | None = None
     monitor: MonitorOptions = field(default_factory=MonitorOptions)
     publish: bool = True
 
@@ -172,6 +174,10 @@ def _run_engine(
                 threading.Thread(target=beside, name="zygoma-beside", daemon=True).start()
             _watch(engine, options.seconds, stop, show=not headless, heading=pages)
         _print_closing(engine, as_json=options.json)
+        if options.save_neutral is not None:
+            from zygoma.neutral_file import save_neutral
+
+            save_neutral(options.save_neutral, engine.neutral)
 
 
 @contextmanager
@@ -333,6 +339,7 @@ def run_analyze(
     thermal_scale: float | None,
     thermal_rate_hz: float | None,
     as_json: bool,
+    save_neutral: Path | None = None,
 ) -> None:
     """Analyse a session, or separate files that share one time base, with a progress bar."""
     from zygoma.analyze import analyze, default_folder, session_inputs, source_inputs, with_recording
@@ -369,6 +376,10 @@ def run_analyze(
                 inputs, folder, settings, on_time=lambda time_s: progress.update(task, completed=time_s)
             )
             progress.update(task, total=1, completed=1)
+    if save_neutral is not None:
+        from zygoma.neutral_file import save_neutral as save
+
+        save(save_neutral, summary.neutral)
     if as_json:
         print_json(summary.to_dict())
         return
