@@ -21,6 +21,7 @@ from fusion.fuse import Fused
 from processing.camera import Faces
 from processing.emg_quality import ChannelQuality
 from processing.findings import Burst
+from processing.neutral import Neutral
 from zygoma.calibration import Calibration
 from zygoma.pipeline import SENSOR_KINDS, Pipeline, PipelineSettings
 
@@ -162,6 +163,11 @@ class CalibratedPipeline:
 
     def _present(self, kind: Kind) -> Pipeline:
         return self._after if self._after is not None and kind in self._changed else self._before
+
+    @property
+    def neutral(self) -> Neutral | None:
+        """See `Pipeline.neutral`."""
+        return self._present(Kind.CAMERA).neutral
 
     def quality_words(self) -> dict[str, str]:
         """See `Pipeline.quality_words`."""

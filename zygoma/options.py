@@ -29,7 +29,9 @@ FaceModel = Annotated[
 NeutralFile = Annotated[
     Path | None,
     typer.Option(
-        "--neutral", help="The person's neutral face, from --save-neutral or a calibrated session.", exists=True
+        "--neutral",
+        help="The person's neutral face, from --save-neutral or a calibrated session.",
+        exists=True,
     ),
 ]
 SaveNeutral = Annotated[

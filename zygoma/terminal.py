@@ -13,6 +13,7 @@ from rich.text import Text
 
 from acquisition.stream import Kind
 from fusion.events import FaceEvent
+from processing.face_quality import flags_in, words
 from zygoma.state import Snapshot
 
 SHOWN_AUS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 24, 25, 26)
@@ -120,9 +121,19 @@ def _action_units(snapshot: Snapshot) -> Panel:
         )
     found = row.get("face", 0.0) > 0
     title = "Action units  (subject's right │ left)" if found else "Action units  [red]no face[/red]"
+    return Panel(table, title=title, subtitle=_picture(row), border_style="blue")
+
+
+def _picture(row: Mapping[str, float]) -> Text:
+    """Head pose, and what speaks against the picture of the face: in full if it is one thing."""
     pitch, yaw = (number(row.get(f"{angle}_deg", math.nan), "+.0f") for angle in ("pitch", "yaw"))
-    pose = f"pitch {pitch}° yaw {yaw}°"
-    return Panel(table, title=title, subtitle=pose, border_style="blue")
+    text = Text(f"pitch {pitch}° yaw {yaw}°")
+    doubts = list(words(flags_in(row.get("flags", math.nan))))
+    if len(doubts) > 1:
+        doubts = [doubt.partition(":")[0] for doubt in doubts]
+    if doubts:
+        text.append("  " + "; ".join(doubts), style="yellow")
+    return text
 
 
 def _valence(snapshot: Snapshot) -> Panel:

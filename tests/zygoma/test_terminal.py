@@ -9,6 +9,7 @@ from rich.console import Console
 from acquisition.inlet import Incident, StreamHealth
 from acquisition.stream import Channel, FrameFormat, Kind, SampleType, StreamSpec
 from fusion.events import FaceEvent
+from processing.face_quality import FaceFlag
 from zygoma.state import Latency, Snapshot, StreamState
 from zygoma.terminal import bar, number, view
 
@@ -106,3 +107,11 @@ def test_a_bar_always_has_its_width(value: float, reverse: bool) -> None:
 def test_an_unknown_number_is_a_dash() -> None:
     assert number(math.nan, ".2f").strip() == "–"
     assert number(0.5, ".2f") == "0.50"
+
+
+def test_what_speaks_against_the_picture_is_said() -> None:
+    def shown(flags: FaceFlag) -> str:
+        return rendered(snapshot(rows={Kind.ACTION_UNITS: {"face": 1.0, "flags": float(flags)}}))
+
+    assert "too dark: light the face from the front" in shown(FaceFlag.LOW_LIGHT)
+    assert "glasses suspected; too dark" in shown(FaceFlag.LOW_LIGHT | FaceFlag.GLASSES)
