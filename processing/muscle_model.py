@@ -133,9 +133,11 @@ def _lay(
         for i in range(points.shape[0]):
             if mask[s, i]:
                 dx, dy = (points[i, 0] - x0) / reach[s, 0], (points[i, 1] - y0) / reach[s, 1]
-                spread = np.exp(-0.5 * (dx * dx + dy * dy))
-                field[i, 0] += spread * pull[s, 0]
-                field[i, 1] += spread * pull[s, 1]
+                squared = dx * dx + dy * dy
+                if squared < 25.0:  # farther out lie denormal numbers, which are slow to reckon with
+                    spread = np.exp(-0.5 * squared)
+                    field[i, 0] += spread * pull[s, 0]
+                    field[i, 1] += spread * pull[s, 1]
 
 
 def _jaw_field(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -255,26 +257,38 @@ class InverseModel:
         return deviation
 
 
+@njit(cache=True, nogil=True)
+def _gram(projected: NDArray[np.float64], fields: NDArray[np.float64]) -> NDArray[np.float64]:
+    """projected [n, m] @ fields [n, m].T, symmetric: BLAS would wake its threads for it, which costs more."""
+    n, m = projected.shape
+    out = np.empty((n, n))
+    for i in range(n):
+        for j in range(i + 1):
+            total = 0.0
+            for k in range(m):
+                total += projected[i, k] * fields[j, k]
+            out[i, j] = out[j, i] = total
+    return out
+
+
 def build_inverse(points: NDArray[np.float64]) -> InverseModel:
     """Lay the muscles on a neutral face [478, 3] and prepare the inversion."""
-    fields = np.ascontiguousarray(displacement_fields(points).reshape(len(ACTIVATIONS), -1).T)
-    shapes = _BLENDSHAPE_COLUMNS
-    weight, shape_weight = _WEIGHT, _SHAPE_WEIGHT
+    fields = displacement_fields(points).reshape(len(ACTIVATIONS), -1)
+    shapes = _BLENDSHAPE_COLUMNS.T
     motion, reach = _head_motion(points)
     # A prior keeps the head from explaining away real expressions.
     prior = np.diag(1.0 / reach**2)
-    weighted = motion * weight[:, None]
+    weighted = motion * _WEIGHT[:, None]
     inner = np.linalg.inv(motion.T @ weighted + prior)
-    projected = fields.T * weight - (fields.T @ weighted) @ inner @ weighted.T
-    gain = np.concatenate([projected, shapes.T * shape_weight], axis=1)
-    gram = projected @ fields + (shapes.T * shape_weight) @ shapes
-    gram += _RIDGE * np.eye(len(gram))
+    projected = fields * _WEIGHT - (fields @ weighted) @ inner @ weighted.T
+    gain = np.concatenate([projected, shapes * _SHAPE_WEIGHT], axis=1)
+    gram = _gram(projected, fields) + (shapes * _SHAPE_WEIGHT) @ shapes.T + _RIDGE * np.eye(len(fields))
     return InverseModel(
-        np.ascontiguousarray(gain),
-        np.ascontiguousarray(0.5 * (gram + gram.T)),
+        gain,
+        gram,
         np.full(len(gram), _SPARSITY),
         np.linalg.solve(gram, projected),
-        fields[2 * INNER_LOWER_LIP + 1] - fields[2 * INNER_UPPER_LIP + 1],
+        fields[:, 2 * INNER_LOWER_LIP + 1] - fields[:, 2 * INNER_UPPER_LIP + 1],
     )
 
 
