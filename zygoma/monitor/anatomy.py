@@ -1,4 +1,4 @@
-"""What the page needs to draw active muscles: where each pulls the skin, and what its action unit is called."""
+"""What the page needs to draw active muscles: where each pulls the skin, and the names of action units."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def anatomy() -> dict[str, Any]:
                 "paired": muscle.paired,
                 "pulls": [
                     {"anchors": list(stroke.anchor), "outward": stroke.outward, "up": stroke.up}
-                    for stroke in sorted(muscle.strokes, key=lambda stroke: -abs(stroke.up) - abs(stroke.outward))
+                    for stroke in sorted(
+                        muscle.strokes, key=lambda stroke: -abs(stroke.up) - abs(stroke.outward)
+                    )
                 ][:STROKES_DRAWN],
             }
             for muscle in (*MUSCLES, JAW)

@@ -7,6 +7,7 @@ Paths are shared out: ``/``, ``/view``, ``/ws``, ``/static`` and ``/api/...`` be
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Sequence
@@ -63,7 +64,9 @@ class MonitorServer:
         self._thread = threading.Thread(target=self._serve, name="zygoma-monitor", daemon=True)
 
     def _serve(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._socket]))
+        # Unreadable TLS files end it; `start` then says so.
+        with contextlib.suppress(OSError):
+            asyncio.run(self._server.serve(sockets=[self._socket]))
 
     @property
     def port(self) -> int:
@@ -99,7 +102,10 @@ class MonitorServer:
             if not self._thread.is_alive():
                 break
             waited.wait(0.02)
-        raise DeviceNotFound("The monitor page could not be served: check --port and the TLS files.")
+        self.stop()
+        raise DeviceNotFound(
+            "The monitor page could not be served: check the files of --tls-cert and --tls-key."
+        )
 
     def stop(self) -> None:
         """Close every connection and the port."""

@@ -19,6 +19,7 @@ export class CandidatesPanel {
     this.count = document.getElementById("candidate-count");
     this.items = new Map();
     this.selected = null;
+    this.follows = true;
     this.empty = element("li", "empty", "Nothing flagged yet. Expressions appear here as they are confirmed.");
     this.host.replaceChildren(this.empty);
   }
@@ -40,7 +41,8 @@ export class CandidatesPanel {
     this.items.set(event.id, item);
     this.host.prepend(item.root);
     this.describe(item);
-    if (!this.selected) this.select(event.id);
+    // The newest is chosen until the operator has chosen another one.
+    if (this.follows) this.select(event.id);
     this.countAll();
   }
 
@@ -72,7 +74,7 @@ export class CandidatesPanel {
     heading.append(
       element("span", "kind", micro ? "Micro" : "Macro"),
       element("strong", "", units),
-      element("span", "", event.side === "both" ? "both sides" : event.side),
+      element("span", "side-word", event.side === "both" ? "" : event.side),
     );
     const verdict = element("span", "verdict");
     heading.append(verdict);
@@ -82,7 +84,7 @@ export class CandidatesPanel {
       [`${number(1000 * event.duration)} ms`, event.category, `${number(100 * event.confidence)} % sure`].join(" · "),
     );
     const muscles = element("p", "facts", event.muscles.join(", "));
-    words.append(heading, facts, muscles, this.evidence(event));
+    words.append(heading, facts, muscles);
     const detail = element("div", "detail");
     const explanation = element("p", "explanation", event.explanation);
     const note = element("p", "noted");
@@ -93,8 +95,8 @@ export class CandidatesPanel {
     };
     actions.append(buttons.confirmed, buttons.rejected, this.button("Note", "N", () => this.annotate()), this.button("Show", "↵", () => this.seek()));
     detail.append(explanation, note, actions);
-    root.append(pictures, words, detail);
-    root.addEventListener("click", () => this.select(event.id));
+    root.append(pictures, words, this.evidence(event), detail);
+    root.addEventListener("click", () => this.choose(event.id));
     return { root, event, verdict, note, detail, buttons };
   }
 
@@ -120,7 +122,7 @@ export class CandidatesPanel {
     made.append(element("kbd", "", key));
     made.addEventListener("click", (click) => {
       click.stopPropagation();
-      this.select(made.closest("li").dataset.id);
+      this.choose(made.closest("li").dataset.id);
       work();
     });
     return made;
@@ -147,12 +149,18 @@ export class CandidatesPanel {
     item?.root.setAttribute("aria-current", "true");
   }
 
+  /** Select on the operator's wish: new ones then no longer take the selection, but for the newest itself. */
+  choose(identity) {
+    this.select(identity);
+    this.follows = this.host.firstElementChild?.dataset.id === identity;
+  }
+
   /** Choose the next (1, older) or previous (-1, newer) candidate. */
   move(step) {
     const order = [...this.host.children].map((child) => child.dataset.id).filter(Boolean);
     if (!order.length) return;
     const at = Math.min(Math.max(order.indexOf(this.selected) + step, 0), order.length - 1);
-    this.select(order[at]);
+    this.choose(order[at]);
     this.items.get(order[at]).root.scrollIntoView({ block: "nearest" });
   }
 

@@ -49,7 +49,7 @@ export class FacePanel {
       right.append(element("i"));
       left.append(element("i"));
       const name = element("span", "name");
-      name.append(element("b", "", `${unit.number}`), element("span", "", unit.name));
+      name.append(element("b", "", `AU${unit.number}`), element("span", "", unit.name));
       row.append(name, right, left, value);
       host.append(row);
       this.bars.set(unit.number, { row, unit, right: right.firstChild, left: left.firstChild, value });
@@ -186,10 +186,11 @@ export class FacePanel {
     context.globalAlpha = 1;
   }
 
-  /** Bars, pose and blink at `time`. */
-  update(store, time) {
+  /** Bars, pose and blink of the picture that is shown. */
+  update(store) {
     const series = store.series.get("ActionUnits");
-    if (!series) return;
+    if (!series || !this.picture) return;
+    const time = this.picture.stamp;
     for (const { row, unit, right, left, value } of this.bars.values()) {
       const strengths = [intensity(series, unit.number, "right", time), intensity(series, unit.number, "left", time)];
       const both = series.at(`AU${unit.number}`, time);

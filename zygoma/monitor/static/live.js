@@ -61,6 +61,7 @@ export class Live {
     }
   }
 
+  /** A picture comes with its landmarks; its rows come at the latest with the next batch. */
   picture(head, parts) {
     const picture = { stamp: head.stamp, jpeg: parts.jpeg, points: parts.points };
     this.store.setClock(head.now);

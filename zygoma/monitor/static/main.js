@@ -41,7 +41,7 @@ live.onFrame = (now, time) => {
   if (held !== null && held < now - KEPT_S) held = now - KEPT_S;
   if (held !== null) {
     cursor.value = String(held - now);
-    setText(cursorText, `${number(held - now, 2)} s`);
+    setText(cursorText, `${number(held - now, 1)} s`);
     setText(frozen, `Frozen ${number(held - now, 1)} s`);
   }
 };

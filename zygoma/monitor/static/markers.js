@@ -95,19 +95,20 @@ export class MarkersPanel {
   }
 
   notes(context, lanes, tall, x, now) {
-    const free = new Map();
-    for (const marker of this.store.markers) {
+    const room = new Map();
+    for (const marker of this.store.markers.toReversed()) {
       if (marker.time < now - KEPT_S) continue;
       const lane = lanes.findIndex(([key]) => key === marker.lane);
       if (lane < 0) continue;
       const at = x(marker.time);
       context.fillStyle = colour(marker.lane === "operator" ? "accent" : "text");
       context.fillRect(at, tall * lane + 1, 2, tall - 3);
-      // A word is left out rather than written over the one before.
-      if (at < (free.get(lane) ?? -1)) continue;
       const text = marker.lane === "script" ? scripted(marker.text) : marker.text.slice(0, 40);
-      context.fillText(text, at + 5, tall * (lane + 0.5));
-      free.set(lane, at + 11 + context.measureText(text).width);
+      // A word is left out rather than written over the next mark.
+      if (at + 8 + context.measureText(text).width < (room.get(lane) ?? Infinity)) {
+        context.fillText(text, at + 5, tall * (lane + 0.5));
+      }
+      room.set(lane, at);
     }
   }
 }

@@ -53,10 +53,13 @@ export class SkinPanel {
     const legend = element("ul", "legend");
     this.values = SHOWN.map(([region, name, token]) => {
       const item = element("li", token);
+      const readout = element("span");
       const value = element("output", "", "–");
-      item.append(element("span", "key"), element("span", "", name), value);
+      const delta = element("output", "delta");
+      readout.append(value, delta);
+      item.append(element("span", "key"), element("span", "", name), readout);
       legend.append(item);
-      return [region, value];
+      return [region, value, delta];
     });
     right.append(plot, legend);
     this.host.append(picture, right);
@@ -82,10 +85,9 @@ export class SkinPanel {
     const picture = newestAt(store.thermal, time);
     if (picture && picture !== this.drawn) this.draw(picture);
     if (!skin) return;
-    for (const [region, value] of this.values) {
-      const celsius = skin.at(`${region}_celsius`, time);
-      const delta = skin.at(`${region}_delta_celsius`, time);
-      setText(value, `${number(celsius, 1)} °C  ${number(delta, 2, true)}`);
+    for (const [region, value, delta] of this.values) {
+      setText(value, `${number(skin.at(`${region}_celsius`, time), 1)} °C`);
+      setText(delta, ` ${number(skin.at(`${region}_delta_celsius`, time), 2, true)}`);
     }
     if (charts) this.trend(skin, time);
   }

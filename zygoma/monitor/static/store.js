@@ -2,6 +2,7 @@
 
 export const KEPT_S = 60;
 const SLACK = 1.25;
+const STALE_S = 3;
 const IRREGULAR_HZ = 60;
 const PICTURES_WHOLE_S = 10;
 const PICTURES_THINNED_S = 0.2;
@@ -48,11 +49,11 @@ export class Series {
     return low;
   }
 
-  /** Value of `label` in the newest row at or before `time`; NaN when there is none within a second and a half. */
+  /** Value of `label` in the newest row at or before `time`; NaN when that is stale. */
   at(label, time) {
     const row = this.until(time) - 1;
     const column = this.column.get(label);
-    if (row < 0 || column === undefined || time - this.stamps[row] > 1.5) return NaN;
+    if (row < 0 || column === undefined || time - this.stamps[row] > STALE_S) return NaN;
     return this.values[row * this.columns + column];
   }
 

@@ -49,7 +49,7 @@ export class ValencePanel {
         seconds: SECONDS,
         xAxis: false,
         axisSize: 26,
-        range: () => [-1, 1],
+        range: () => [-1.2, 1.2],
         values: (u, splits) => splits.map((split) => (Math.abs(split) === 1 || split === 0 ? number(split, 0, split !== 0) : "")),
         bands: [{ series: [1, 2], fill: () => getComputedStyle(document.documentElement).getPropertyValue("--interval") }],
       },
