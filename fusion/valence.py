@@ -51,7 +51,7 @@ def valence_stream_spec(rate_hz: float, source_id: str = "zygoma-valence") -> St
     )
 
 
-_WALK_VARIANCE_PER_S = 0.002
+_WALK_VARIANCE_PER_S = 0.0001
 _HOME_S = 6.0
 _PRIOR_SD = 0.5
 _SURPRISING_NIS = 4.0

@@ -30,7 +30,7 @@ only what goes beyond the smile is negative."""
 _CURVE = 1.5
 """Valence grows faster than intensity: half a smile already means most of one."""
 
-_DEAD = 0.03
+_DEAD = 0.012
 _MIX_FROM = 0.08
 _MIX_CROSSTALK = 0.15
 """Of a smile's strength: a frown weaker than this is cross-talk or the squint of a hearty smile."""
@@ -48,25 +48,28 @@ class ErrorLaw:
     Attributes:
         white: Noise from row to row at 30 rows per second; averaging removes it.
         rest: Error at rest that stays.
-        small: Variance per unit of activity. A small movement may mean more than its size tells: a
-            micro-expression is hardly seen and yet meant.
+        unsure: Error as soon as something moves: a small movement may mean more than its size tells (a
+            micro-expression is hardly seen and yet meant), a large one is someone's habit.
+        knee: Activity at which half of that (as variance) is reached.
         gain: Error per unit of activity: people's expressions differ in strength.
     """
 
     white: float
     rest: float
-    small: float
+    unsure: float
+    knee: float
     gain: float
 
     def variance(self, activity: float) -> float:
         """Variance that averaging does not remove, when that much is going on (0-1)."""
         activity = max(0.0, activity)
-        return self.rest**2 + self.small * activity + (self.gain * activity) ** 2
+        unsure = self.unsure**2 * activity / (activity + self.knee)
+        return self.rest**2 + unsure + (self.gain * activity) ** 2
 
 
-CAMERA_ERROR = ErrorLaw(white=0.03, rest=0.012, small=0.01, gain=0.25)
-EMG_ERROR = ErrorLaw(white=0.05, rest=0.03, small=0.01, gain=0.30)
-EMG_ALONE_ERROR = ErrorLaw(white=0.05, rest=0.03, small=0.02, gain=0.45)
+CAMERA_ERROR = ErrorLaw(white=0.005, rest=0.004, unsure=0.15, knee=0.02, gain=0.22)
+EMG_ERROR = ErrorLaw(white=0.03, rest=0.01, unsure=0.19, knee=0.10, gain=0.18)
+EMG_ALONE_ERROR = ErrorLaw(white=0.03, rest=0.01, unsure=0.22, knee=0.10, gain=0.15)
 """Without a picture two muscles may be misread: a raised brow as a frown, disgust as a smile."""
 
 
