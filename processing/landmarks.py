@@ -10,6 +10,7 @@ import ctypes
 import os
 import sys
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -99,6 +100,11 @@ _CHATTER = (
     b"gl_context",
     b"landmark_projection_calculator.cc",
     b"inference_runner_litert.cc",
+    b"environment.cc",
+    b"accelerator_registry.cc",
+    b"gpu_registry.cc",
+    b"cpu_registry.cc",
+    b"compiled_model.cc",
 )
 
 
@@ -118,9 +124,17 @@ class FaceObservation:
     transform: NDArray[np.float64]
 
 
+_one_at_a_time = threading.RLock()
+
+
 @contextmanager
 def without_chatter() -> Iterator[None]:
-    """Hold back what MediaPipe prints when a graph starts; other lines come through afterwards."""
+    """Hold back what MediaPipe prints when a graph starts or ends; other lines come through afterwards."""
+    with _one_at_a_time:
+        yield from _held_back()
+
+
+def _held_back() -> Iterator[None]:
     try:
         sys.stderr.flush()
         saved = os.dup(2)

@@ -102,7 +102,7 @@ class FaceFinder:
 
 
 def _close(detector: Any) -> None:
-    with suppress(Exception):
+    with suppress(Exception), without_chatter():
         detector.close()
 
 
