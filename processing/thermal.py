@@ -247,14 +247,12 @@ class SkinTemperature:
     ) -> None:
         assert self._pixels is not None
         reader, keyframe = self._reader, registration.keyframe
-        samples = keyframe.samples
         reader.read(
             celsius,
             self._pixels.valid,
-            samples.points_px,
-            samples.weights,
-            samples.starts,
-            registration.warp,
+            keyframe.samples,
+            keyframe.depths_px,
+            registration.placement,
             registration.shifts_px,
         )
         trusted = np.where(reader.valid >= self.settings.min_valid, reader.mean, np.nan)

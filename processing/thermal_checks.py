@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
+from statistics import median
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
-from acquisition.stream import INVALID_CENTI_CELSIUS
 
 PLAUSIBLE_CENTI_CELSIUS = (-4000, 15000)
 """A pixel outside is broken, whatever the scene."""
@@ -80,12 +79,9 @@ class PixelCheck:
     def clean(self, frame: NDArray[np.int16]) -> NDArray[np.float32]:
         """Temperature [height, width] in degC, bridged over what is not valid; updates `valid`."""
         celsius = np.empty(frame.shape, dtype=np.float32)
-        for by_rows, bends, suspicion, dead in (
-            (True, self._row_bends, self._row_suspicion, self._dead_rows),
-            (False, self._column_bends, self._column_suspicion, self._dead_columns),
-        ):
-            _line_bends(frame, by_rows, bends[0], bends[1])
-            _judge_lines(bends[0], bends[1], suspicion, dead)
+        _line_bends(frame, self._row_bends, self._column_bends)
+        _judge_lines(self._row_bends, self._row_suspicion, self._dead_rows)
+        _judge_lines(self._column_bends, self._column_suspicion, self._dead_columns)
         _judge_pixels(
             frame, self._suspicion, self._dead_pixels, self._dead_rows, self._dead_columns, self.valid
         )
@@ -135,7 +131,7 @@ class ShutterWatch:
             lost: Frames before this one were lost, which explains a pause.
         """
         interval = time_s - self._last_s
-        period = float(np.median(self._intervals)) if len(self._intervals) >= 3 else float("nan")
+        period = median(self._intervals) if len(self._intervals) >= 3 else float("nan")
         pause = interval > max(3 * period, 0.3) and (not lost or self._closed)
         if not pause and not lost and interval > 0:
             self._intervals.append(interval)
@@ -164,56 +160,65 @@ class WarmUpWatch:
 
     def __init__(self) -> None:
         self._history: deque[tuple[float, NDArray[np.float32]]] = deque()
+        self._rate = float("nan")
 
     def restart(self) -> None:
         """Forget what was before a step of the whole picture (FFC)."""
         self._history.clear()
+        self._rate = float("nan")
 
     def update(self, time_s: float, celsius: NDArray[np.float32]) -> float:
-        """Drift rate at this frame; NaN until a second of history is there."""
+        """Drift rate at this frame, renewed four times a second; NaN until a second of history is there."""
+        if self._history and time_s - self._history[-1][0] < self._SPACING_S:
+            return self._rate
         sparse = celsius[::4, ::4].ravel()
-        if not self._history or time_s - self._history[-1][0] >= self._SPACING_S:
-            self._history.append((time_s, sparse.copy()))
+        self._history.append((time_s, sparse))
         while time_s - self._history[0][0] > self._SPAN_S + self._SPACING_S:
             self._history.popleft()
         then_s, then = self._history[0]
         span_s = time_s - then_s
-        return float(np.median(sparse - then)) / span_s if span_s >= 1.0 else float("nan")
+        self._rate = float(np.median(sparse - then)) / span_s if span_s >= 1.0 else float("nan")
+        return self._rate
 
 
 @njit(cache=True, nogil=True)
-def _line_bends(
-    frame: NDArray[np.int16], by_rows: bool, bends: NDArray[np.float64], spans: NDArray[np.float64]
-) -> None:
-    """For each row (or column): distance from the mean of its neighbours, and distance between those.
+def _line_bends(frame: NDArray[np.int16], rows: NDArray[np.float64], columns: NDArray[np.float64]) -> None:
+    """For each row and column: distance from the mean of its neighbours, and distance between those.
 
-    Both are means over the line of clipped absolute values, centi-degC.
+    Both are means over the line of clipped absolute values, centi-degC: ``rows`` [2, height], ``columns``
+    [2, width].
     """
-    lines = frame.shape[0] if by_rows else frame.shape[1]
-    length = frame.size // lines
-    bends[:] = 0.0
-    spans[:] = 0.0
-    for i in range(1, lines - 1):
-        for k in range(length):
-            before = np.float64(frame[i - 1, k] if by_rows else frame[k, i - 1])
-            here = np.float64(frame[i, k] if by_rows else frame[k, i])
-            after = np.float64(frame[i + 1, k] if by_rows else frame[k, i + 1])
-            bends[i] += min(abs(here - 0.5 * (before + after)), _LINE_CLIP_CENTI)
-            spans[i] += min(abs(before - after), _LINE_CLIP_CENTI)
-        bends[i] /= length
-        spans[i] /= length
+    height, width = frame.shape
+    rows[:] = 0.0
+    columns[:] = 0.0
+    clip = np.int32(_LINE_CLIP_CENTI)
+    for y in range(height):
+        bend = np.int32(0)
+        span = np.int32(0)
+        inner = 0 < y < height - 1
+        for x in range(width):
+            here = np.int32(frame[y, x])
+            if inner:
+                before = np.int32(frame[y - 1, x])
+                after = np.int32(frame[y + 1, x])
+                bend += min(abs(2 * here - before - after), 2 * clip)
+                span += min(abs(before - after), clip)
+            if 0 < x < width - 1:
+                before = np.int32(frame[y, x - 1])
+                after = np.int32(frame[y, x + 1])
+                columns[0, x] += min(abs(2 * here - before - after), 2 * clip)
+                columns[1, x] += min(abs(before - after), clip)
+        rows[0, y] = 0.5 * bend / width
+        rows[1, y] = span / width
+    columns[0] *= 0.5 / height
+    columns[1] /= height
 
 
 @njit(cache=True, nogil=True)
-def _judge_lines(
-    bends: NDArray[np.float64],
-    spans: NDArray[np.float64],
-    suspicion: NDArray[np.int16],
-    dead: NDArray[np.bool_],
-) -> None:
+def _judge_lines(bends: NDArray[np.float64], suspicion: NDArray[np.int16], dead: NDArray[np.bool_]) -> None:
     """A dead line lies off neighbours that agree with each other; at an edge of the scene they differ."""
-    for i in range(1, len(bends) - 1):
-        if bends[i] > max(_LINE_CENTI, _LINE_RATIO * spans[i]):
+    for i in range(1, bends.shape[1] - 1):
+        if bends[0, i] > max(_LINE_CENTI, _LINE_RATIO * bends[1, i]):
             suspicion[i] = min(suspicion[i] + 1, 2 * _CONFIRM_FRAMES)
         else:
             suspicion[i] = max(suspicion[i] - 1, 0)
@@ -227,12 +232,6 @@ def _judge_lines(
 def _sticks_out(frame: NDArray[np.int16], y: int, x: int) -> bool:
     height, width = frame.shape
     value = np.int64(frame[y, x])
-    if 0 < y < height - 1 and 0 < x < width - 1:
-        # At most one neighbour may excuse the pixel, so one of the two axes has both ends far from it.
-        above = 2 * value - np.int64(frame[y - 1, x]) - np.int64(frame[y + 1, x])
-        beside = 2 * value - np.int64(frame[y, x - 1]) - np.int64(frame[y, x + 1])
-        if abs(above) <= 2 * _SPIKE_CENTI and abs(beside) <= 2 * _SPIKE_CENTI:
-            return False
     low_limit, high_limit = PLAUSIBLE_CENTI_CELSIUS
     low1 = low2 = np.int64(40000)
     high1 = high2 = np.int64(-40000)
@@ -266,21 +265,32 @@ def _judge_pixels(
 ) -> None:
     """A pixel is suspect when all its neighbours but one lie on the same side of it, far away."""
     height, width = frame.shape
-    low_limit, high_limit = PLAUSIBLE_CENTI_CELSIUS
+    low_limit = np.int32(PLAUSIBLE_CENTI_CELSIUS[0])
+    high_limit = np.int32(PLAUSIBLE_CENTI_CELSIUS[1])
+    limit = np.int32(2 * _SPIKE_CENTI)
     for y in range(height):
         for x in range(width):
-            value = np.int64(frame[y, x])
-            broken = value == INVALID_CENTI_CELSIUS or value < low_limit or value > high_limit
-            spike = not broken and _sticks_out(frame, y, x)
-            if broken or spike:
-                suspicion[y, x] = min(suspicion[y, x] + 1, 2 * _CONFIRM_FRAMES)
-            else:
-                suspicion[y, x] = max(suspicion[y, x] - 1, 0)
-            if suspicion[y, x] >= _CONFIRM_FRAMES:
-                dead[y, x] = True
-            elif suspicion[y, x] == 0:
-                dead[y, x] = False
-            valid[y, x] = not (broken or spike or dead[y, x] or dead_rows[y] or dead_columns[x])
+            value = np.int32(frame[y, x])
+            suspect = value < low_limit or value > high_limit
+            if not suspect:
+                if 0 < y < height - 1 and 0 < x < width - 1:
+                    # At most one neighbour may excuse a pixel, so along one axis both are far away.
+                    above = abs(2 * value - np.int32(frame[y - 1, x]) - np.int32(frame[y + 1, x]))
+                    beside = abs(2 * value - np.int32(frame[y, x - 1]) - np.int32(frame[y, x + 1]))
+                    suspect = (above > limit or beside > limit) and _sticks_out(frame, y, x)
+                else:
+                    suspect = _sticks_out(frame, y, x)
+            doubt = suspicion[y, x]
+            if suspect:
+                doubt = min(doubt + 1, 2 * _CONFIRM_FRAMES)
+                if doubt >= _CONFIRM_FRAMES:
+                    dead[y, x] = True
+                suspicion[y, x] = doubt
+            elif doubt > 0:
+                suspicion[y, x] = doubt - 1
+                if doubt == 1:
+                    dead[y, x] = False
+            valid[y, x] = not (suspect or dead[y, x] or dead_rows[y] or dead_columns[x])
 
 
 @njit(cache=True, nogil=True)

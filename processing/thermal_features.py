@@ -6,7 +6,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from processing.thermal_regions import REGIONS
+from processing.thermal_alignment import Placement
+from processing.thermal_kernels import bilinear, is_inside, quantile, sort_in_place
+from processing.thermal_regions import REGIONS, RegionSamples
 
 SKIN_CENTI_CELSIUS = (1500.0, 4500.0)
 """A sample outside is not bare skin (hair, glasses, a cup): it is left out of its region."""
@@ -28,30 +30,32 @@ class RegionReader:
         self,
         celsius: NDArray[np.float32],
         valid: NDArray[np.bool_],
-        points_px: NDArray[np.float64],
-        weights: NDArray[np.float64],
-        starts: NDArray[np.int64],
-        warp: NDArray[np.float64],
+        samples: RegionSamples,
+        depths_px: NDArray[np.float64],
+        placement: Placement,
         shifts_px: NDArray[np.float64],
     ) -> None:
         """Update `mean`, `p10`, `p90` (degC) and `valid` (0-1), each [regions].
 
         Args:
             celsius: [height, width], bridged over invalid pixels.
-            valid: [height, width].
-            points_px, weights, starts: See `processing.thermal_regions.RegionSamples`.
-            warp: [2, 3], keyframe pixels to pixels of this frame.
+            valid: [height, width], False where a pixel was bridged.
+            samples: Points of the keyframe.
+            depths_px: [n], see `processing.thermal_alignment.Template`.
+            placement: Keyframe pixels to pixels of this frame.
             shifts_px: [regions, 2], added to the points of each region before the warp.
         """
-        if len(self._scratch) < len(points_px):
-            self._scratch = np.empty(len(points_px))
+        if len(self._scratch) < len(samples.weights):
+            self._scratch = np.empty(len(samples.weights))
         _read_regions(
             celsius,
             valid,
-            points_px,
-            weights,
-            starts,
-            np.ascontiguousarray(warp),
+            samples.points_px,
+            samples.weights,
+            samples.starts,
+            depths_px,
+            placement.warp,
+            placement.parallax,
             shifts_px,
             self._scratch,
             self.mean,
@@ -68,7 +72,9 @@ def _read_regions(
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
     starts: NDArray[np.int64],
+    depths: NDArray[np.float64],
     warp: NDArray[np.float64],
+    parallax: NDArray[np.float64],
     shifts: NDArray[np.float64],
     scratch: NDArray[np.float64],
     mean: NDArray[np.float64],
@@ -87,30 +93,19 @@ def _read_regions(
         for i in range(starts[region], starts[region + 1]):
             weight = weights[i]
             possible += weight
-            px = points[i, 0] + shifts[region, 0]
-            py = points[i, 1] + shifts[region, 1]
+            px = points[i, 0] + shifts[region, 0] + depths[i] * parallax[0]
+            py = points[i, 1] + shifts[region, 1] + depths[i] * parallax[1]
             x = warp[0, 0] * px + warp[0, 1] * py + warp[0, 2]
             y = warp[1, 0] * px + warp[1, 1] * py + warp[1, 2]
-            if not (x >= 0.0 and y >= 0.0 and x <= width - 1.0 and y <= height - 1.0):
+            if not is_inside(height, width, x, y):
                 continue
-            u = min(int(x), width - 2)
-            v = min(int(y), height - 2)
-            fx = x - u
-            fy = y - v
-            a = (1.0 - fx) * (1.0 - fy)
-            b = fx * (1.0 - fy)
-            c = (1.0 - fx) * fy
-            d = fx * fy
-            value = (
-                a * celsius[v, u] + b * celsius[v, u + 1] + c * celsius[v + 1, u] + d * celsius[v + 1, u + 1]
-            )
+            value = bilinear(celsius, x, y)
             if not low <= value <= high:
                 continue
-            real = a * valid[v, u] + b * valid[v, u + 1] + c * valid[v + 1, u] + d * valid[v + 1, u + 1]
             # Bridged pixels stay in the mean, where they balance a gradient, but do not count as valid.
             total += weight * value
             used += weight
-            trusted += weight * real
+            trusted += weight * bilinear(valid, x, y)
             if weight >= 0.5:
                 scratch[count] = value
                 count += 1
@@ -120,33 +115,9 @@ def _read_regions(
             p10[region] = np.nan
             p90[region] = np.nan
             continue
-        _sort(scratch, count)
-        p10[region] = _quantile(scratch, count, 0.1)
-        p90[region] = _quantile(scratch, count, 0.9)
-
-
-@njit(cache=True, nogil=True)
-def _sort(values: NDArray[np.float64], count: int) -> None:
-    """Shell sort in place: regions have tens to hundreds of samples."""
-    step = count // 2
-    while step > 0:
-        for i in range(step, count):
-            value = values[i]
-            j = i
-            while j >= step and values[j - step] > value:
-                values[j] = values[j - step]
-                j -= step
-            values[j] = value
-        step //= 2
-
-
-@njit(cache=True, nogil=True)
-def _quantile(ordered: NDArray[np.float64], count: int, share: float) -> float:
-    position = share * (count - 1)
-    below = int(position)
-    if below >= count - 1:
-        return float(ordered[count - 1])
-    return float(ordered[below] + (position - below) * (ordered[below + 1] - ordered[below]))
+        sort_in_place(scratch, count)
+        p10[region] = quantile(scratch, count, 0.1)
+        p90[region] = quantile(scratch, count, 0.9)
 
 
 class SlopeWindow:
