@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -32,7 +33,7 @@ class Nobody:
 
 
 class AutoDriver:
-    """Begins every step, fills in the forms as the stimulus intends, and overrides what is red.
+    """Begins every step, answers as the stimulus intends, redoes what failed, and overrides what fails again.
 
     Args:
         session: To drive.
@@ -42,11 +43,14 @@ class AutoDriver:
     RED_FOR_S = 8.0
     """A checklist that is red for so long is overridden: devices need a moment."""
 
+    REDOS = 1
+
     def __init__(self, session: GuidedSession, tell: Callable[[str], Any] | None = None) -> None:
         self._session = session
         self._tell = tell
         self._told = ""
         self._waited_ticks = 0
+        self._redone: Counter[str] = Counter()
 
     def drive(self) -> None:
         """See `Driver`."""
@@ -60,6 +64,9 @@ class AutoDriver:
         self._waited_ticks = self._waited_ticks + 1 if view.kind is StepKind.PREFLIGHT else 0
         if "next" in view.commands:
             self._session.command("next")
+        elif view.problems and "redo" in view.commands and self._redone[view.title] < self.REDOS:
+            self._redone[view.title] += 1
+            self._session.command("redo")
         elif view.problems:
             self._session.command("override", f"automatic run: {view.problems[0]}")
         elif view.kind is StepKind.PREFLIGHT and self._waited_ticks * 0.05 > self.RED_FOR_S:

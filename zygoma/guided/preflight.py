@@ -10,7 +10,7 @@ from acquisition.recorder import DISK_STOP_BYTES, DISK_WARNING_BYTES
 from acquisition.stream import Kind
 from zygoma.guided.protocol import Device, Protocol
 
-SILENT_S = 2.0
+SILENT_S = 3.0
 """A required stream without a sample for so long counts as lost."""
 
 RATE_SHARE = 0.95

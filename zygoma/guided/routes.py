@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from importlib.resources import files
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Body, HTTPException
 from fastapi.responses import FileResponse, Response
@@ -18,10 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from acquisition.stream import DeviceNotFound, InvalidSignal
 from zygoma.guided.flow import REASON_CHARACTERS, NotNow
 from zygoma.guided.screen import screen
-from zygoma.guided.session import GuidedSession
 from zygoma.guided.steps import View
 from zygoma.guided.stimuli import MEDIA_TYPES, find_stimulus, stimulus_path
 from zygoma.monitor.access import OperatorOnly
+
+if TYPE_CHECKING:
+    from zygoma.guided.session import GuidedSession
 
 STATIC_TYPES = {
     "operator.js": "text/javascript",
