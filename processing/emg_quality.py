@@ -6,8 +6,14 @@ Cacioppo 1986); two channels that agree to r > 0.9 before any notch share a bad 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from numba import njit
+
+from processing import emg_memory as at
+from processing.emg_memory import Floats
 
 Light = Literal["good", "doubtful", "bad"]
 
@@ -126,3 +132,27 @@ def spoken_name(label: str) -> str:
     if muscle in _MUSCLES and side in _SIDES:
         return f"{_MUSCLES[muscle]} {_SIDES[side]}"
     return label
+
+
+@njit(nogil=True)
+def rate(m: Floats, c: int, s: int, channels: int) -> None:
+    """Quality of channel `c` in one number, 0-1, for the kernel; the limits are those of the words."""
+    line = 1.0 - m[s + at.POST_POWER] / max(m[s + at.PRE_POWER], at.TINY)
+    # The notch takes the line out: it makes a channel doubtful, never useless.
+    quality = max(_score(line, LINE_WARN, LINE_BAD), 0.3)
+    quality *= _score(math.sqrt(m[s + at.P0]), NOISE_GOOD_UV, NOISE_BAD_UV)
+    quality *= _score(m[s + at.RAILED], RAILED_BAD, 10.0 * RAILED_BAD)
+    quality *= 1.0 - min(m[s + at.GAPPY], 1.0)
+    stride, cross = int(m[at.STRIDE]), int(m[at.CROSS_IN])
+    limit = CORRELATION_BAD * CORRELATION_BAD * m[s + cross + c]
+    for other in range(channels):
+        product = m[s + cross + other]
+        if other != c and product * product > limit * m[s + (other - c) * stride + cross + other]:
+            quality = min(quality, 0.3)
+    m[s + at.QUALITY] = quality
+
+
+@njit(nogil=True)
+def _score(value: float, warn: float, bad: float) -> float:
+    """1 up to `warn`, 0.5 at `bad`, falling on to 0."""
+    return min(max(1.0 - 0.5 * (value - warn) / (bad - warn), 0.0), 1.0)

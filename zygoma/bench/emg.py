@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numba import njit
@@ -17,8 +18,8 @@ from rich.progress import track
 from rich.table import Table
 
 from acquisition.stream import Block, Channel, Kind, SampleType, StreamSpec
-from processing import emg_kernel
 from processing.emg import MuscleActivity
+from processing.emg_kernel import advance
 from zygoma.bench.emg_peers import Detector, peers
 from zygoma.bench.emg_signals import Condition, Interval, Score, muscle_noise, score, simulate
 from zygoma.options import console
@@ -146,23 +147,12 @@ def samples_per_s(detector: Detector) -> float:
     return len(wave) / _least_cpu_s(lambda: detector(wave, 1000.0), 1)
 
 
-@njit(cache=True, nogil=True)
-def _kernel_loop(data, stamps, first, chunks, size, memory, sections, band, out, out_stamps, bursts):  # type: ignore[no-untyped-def]
+@njit(nogil=True)
+def _kernel_loop(data, stamps, chunks, size, memory):  # type: ignore[no-untyped-def]
     rows = 0
     for k in range(chunks):
         a = (k * size) % (data.shape[0] - size)
-        found = emg_kernel.advance(
-            data[a : a + size],
-            stamps[a : a + size],
-            first + k * size,
-            memory,
-            sections,
-            band,
-            out,
-            out_stamps,
-            bursts,
-        )
-        rows += found[0]
+        rows += advance(data[a : a + size], stamps[a : a + size], data.shape[0] + k * size, memory)[0]
     return rows
 
 
@@ -181,13 +171,8 @@ def kernel_us_per_chunk(chunks: int = 20_000) -> dict[str, float]:
         stamps = np.arange(len(wave)) / 1000.0
         processor = MuscleActivity()
         processor.process(Block(_spec(1000.0, CHUNK_CHANNELS), stamps, data, 0))
-        arguments = processor.kernel_arguments()
-        seconds = _least_cpu_s(
-            lambda data=data, stamps=stamps, arguments=arguments: _kernel_loop(  # type: ignore[misc]
-                data, stamps, len(data), chunks, CHUNK_SAMPLES, *arguments
-            ),
-            5,
-        )
+        loop = partial(_kernel_loop, data, stamps, chunks, CHUNK_SAMPLES, processor.memory)
+        seconds = _least_cpu_s(loop, 5)
         result[key] = 1e6 * seconds / chunks
     return result
 

@@ -9,8 +9,6 @@ without mains, on a seed that is not scored here; NeuroKit2's methods run as the
 from __future__ import annotations
 
 import importlib
-import sys
-import types
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -36,9 +34,6 @@ def peers() -> Mapping[str, Detector]:
     if neurokit is not None:
         for method in ("threshold", "mixture", "biosppy"):
             found[f"NeuroKit2 {method}"] = partial(_neurokit, neurokit, method)
-    if _optional("peakutils") is None:
-        # BioSPPy imports it for its ECG module alone, and does not always bring it along.
-        sys.modules.setdefault("peakutils", types.ModuleType("peakutils"))
     biosppy = _optional("biosppy.signals.emg")
     if biosppy is not None:
         found["BioSPPy Lidierth"] = partial(_lidierth, biosppy)

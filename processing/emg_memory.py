@@ -1,0 +1,149 @@
+"""Where everything of the EMG chain lies in its one flat memory; imported as ``at`` by the compiled parts.
+
+One array holds configuration, filters, channels and outputs, because each argument of a compiled function
+costs an unboxing per call, and twenty would cost more than the arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+OUTPUTS = ("envelope_uv", "slow_uv", "z", "slow_z", "mvc", "burst", "quality")
+"""Columns per EMG channel, in the order the kernel writes them; an output row begins with its stamp."""
+
+OUTPUT_COUNT = len(OUTPUTS)
+
+RING_BLOCKS = 20
+"""Blocks of 50 ms remembered for a robust re-seeding of the baseline: one second."""
+
+BURST_FIELDS = 9
+"""Columns of a burst: channel, onset, peak, offset, found, peak z, mean z, peak uV, quality."""
+
+# --- configuration ------------------------------------------------------------------------------------
+CONFIG_LENGTH = 45
+(
+    SECTIONS, BAND_SECTIONS, NOTCHES_50, NOTCHES_60, RATE, SLOT_RATE, SLOTS_PER_TICK, SLOTS_PER_BLOCK,
+    REWARM, FLAT, RAIL, DELAY, FAST_DELAY,  # filters and input
+    SCAN, SCAN_LENGTH, LINE_SURE, LINE_LIKELY,  # search for mains
+    H_ON, H_OFF, RHO, LOG_RHO, RHO_MAX, CLIP, RING_SHARE, OFF_S, MIN_BURST_S, LONGEST_SLOTS,
+    LONGEST_IN_REST,  # bursts
+    BASELINE_TICKS, REST_START, REST_END, NU_MAX, FAST_VAR_NU, SLOW_VAR_NU,  # baseline
+    QUALITY_GAIN,
+    SECTIONS_AT, STEADY_AT, ENVELOPES_AT, ROWS_AT, BURSTS_AT, BURST_CAPACITY, CHANNELS_AT, FILTERS_IN,
+    CROSS_IN, STRIDE,  # offsets, see `Layout`
+) = range(CONFIG_LENGTH)  # fmt: skip
+COSINES = CONFIG_LENGTH
+"""2 cos(angular frequency) per harmonic looked at and mains frequency [3, 2]."""
+
+# --- state shared by all channels ---------------------------------------------------------------------
+_SHARED = COSINES + 6
+SHARED_LENGTH = 6
+(BANK, SCAN_LEFT, SCAN_NUMBER, LIKELY, SCANNED, FOUND) = range(_SHARED, _SHARED + SHARED_LENGTH)
+SCRATCH = _SHARED + SHARED_LENGTH
+"""Room to sort one ring in."""
+
+# --- state of one channel -----------------------------------------------------------------------------
+STATE_LENGTH = 63
+(
+    STALE, WARM, PREVIOUS, RUN, HIGH, LOW, ENVELOPES_READY, WARM_SUM, WARM_COUNT,  # input
+    G50A, G50B, G60A, G60B, SCAN_POWER, SCAN_SPOILT,  # search for mains
+    FAST, SLOW, SLOT_ENERGY, SLOT_RAW_ENERGY, SLOT_COUNT, SLOT_BAD, SLOT_RAILED, PRE,  # slot being filled
+    PHASE, REST_BEGUN, P0, SEEN, MU_F, VAR_F, MU_S, VAR_S, VAR_B, SEEN_B, HALF_NU,  # baseline
+    BLOCK_ENERGY, BLOCK_FAST, BLOCK_SLOW, BLOCK_COUNT, BLOCK_TICKS, BLOCK_REST, RING_NEXT, RING_FILLED,
+    S_ON, S_LOW, S_OFF, ON, ONSET, OFFSET, LAST_STAMP, LEVEL_SUM, LEVEL_COUNT, ON_SLOTS, LOWEST,  # tests
+    PEAK_FAST, PEAK_STAMP, LOG_SUM, LOG_COUNT,  # features of the burst
+    PRE_POWER, POST_POWER, RAILED, GAPPY, QUALITY, MVC,  # quality and calibration
+) = range(STATE_LENGTH)  # fmt: skip
+RING = STATE_LENGTH
+"""After a channel's state: energy, log fast and log slow envelope of its last blocks [3, RING_BLOCKS]."""
+
+WAITING, SEEDING, RUNNING = 0.0, 1.0, 2.0
+"""Phases of a channel: before the first usable sample, before there is a baseline, after."""
+
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Offsets into the memory of one stream.
+
+    Attributes:
+        channels, sections, band: Numbers of channels, of filter sections, and of those that make the band.
+        row_capacity, burst_capacity: Room for the output of one call.
+    """
+
+    channels: int
+    sections: int
+    band: int
+    row_capacity: int
+    burst_capacity: int
+
+    @property
+    def sections_at(self) -> int:
+        """Filter sections [3, sections, 5]."""
+        return SCRATCH + RING_BLOCKS
+
+    @property
+    def steady_at(self) -> int:
+        """Steady states of the band [band, 2]."""
+        return self.sections_at + 15 * self.sections
+
+    @property
+    def envelopes_at(self) -> int:
+        """Envelope filters [2, 5], then their steady states [2, 2]."""
+        return self.steady_at + 2 * self.band
+
+    @property
+    def rows_at(self) -> int:
+        """Output rows [row_capacity, row_length]."""
+        return self.envelopes_at + 14
+
+    @property
+    def row_length(self) -> int:
+        """A stamp, then `OUTPUTS` of each channel."""
+        return 1 + OUTPUT_COUNT * self.channels
+
+    @property
+    def bursts_at(self) -> int:
+        """Finished bursts [burst_capacity, BURST_FIELDS]."""
+        return self.rows_at + self.row_capacity * self.row_length
+
+    @property
+    def channels_at(self) -> int:
+        """One stretch of `stride` per channel, beginning with its state and ring."""
+        return self.bursts_at + self.burst_capacity * BURST_FIELDS
+
+    @property
+    def filters_in(self) -> int:
+        """Within a channel: filter states [sections + 2, 2], the two envelopes last."""
+        return RING + 3 * RING_BLOCKS
+
+    @property
+    def cross_in(self) -> int:
+        """Within a channel: mean products with each channel [channels]."""
+        return self.filters_in + 2 * (self.sections + 2)
+
+    @property
+    def stride(self) -> int:
+        """Length of a channel."""
+        return self.cross_in + self.channels
+
+    @property
+    def line_at(self) -> int:
+        """After the last channel: the samples of one slot while they are filtered."""
+        return self.channels_at + self.channels * self.stride
+
+    def memory(self, slot_samples: int) -> Floats:
+        """A new memory with room for slots of `slot_samples`, the offsets entered."""
+        m = np.zeros(self.line_at + slot_samples)
+        m[SECTIONS], m[BAND_SECTIONS] = self.sections, self.band
+        m[SECTIONS_AT], m[STEADY_AT], m[ENVELOPES_AT] = self.sections_at, self.steady_at, self.envelopes_at
+        m[ROWS_AT], m[BURSTS_AT], m[BURST_CAPACITY] = self.rows_at, self.bursts_at, self.burst_capacity
+        m[CHANNELS_AT], m[FILTERS_IN], m[CROSS_IN] = self.channels_at, self.filters_in, self.cross_in
+        m[STRIDE] = self.stride
+        return m

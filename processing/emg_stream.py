@@ -1,0 +1,224 @@
+"""One EMG stream in progress: the chain's memory, laid out and configured for its rate and channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from acquisition.stream import InvalidSignal, Kind, SampleType, StreamSpec
+from processing import emg_memory as at
+from processing.emg_filters import MAINS_HZ, MAXIMUM_MAINS_HARMONICS, EmgFilters, design
+from processing.emg_memory import Floats, Layout
+from processing.emg_settings import Baseline, EmgSettings
+from processing.findings import Burst
+
+OUTPUT_RATE_HZ = 100.0
+"""Rate of the muscle activity stream."""
+
+PIECE = 2048
+"""Samples pushed at a time, which bounds every buffer."""
+
+_SLOT_RATE_HZ = 200.0
+_LONGEST_IN_REST_S = 3.0
+_RING_SHARE = 0.03  # of a burst's power, that the notches may still give back after it
+_CLIP = 0.34  # of the evidence for an onset, that one slot may give: a click is not a burst
+_QUALITY_S = 2.0  # memory of the quality indices
+# Variance of the log of a rectified, smoothed Gaussian over that of its energy in 50 ms: (pi / 2 - 1) / 40
+# times twice the low-pass's noise bandwidth, which is 1.11 times its edge.
+_LOG_VARIANCE_PER_HZ = (math.pi / 2 - 1) / 40 * 2 * math.pi / (2 * math.sqrt(2))
+
+
+@dataclass(eq=False)
+class RunningEmg:
+    """The memory of one stream with named views on it.
+
+    Attributes:
+        spec, output: Streams in and out.
+        memory: See `processing.emg_memory`.
+        state: View [channels, ...] of each channel's part of it.
+        cross: View [channels, channels] of the mean products of the raw band.
+        data: Buffer [PIECE, channels] for the samples that are pushed.
+        rows: View [rows, 1 + 7 * channels] of the output.
+        bursts: View [bursts, BURST_FIELDS] of the bursts that ended.
+        end: Running number of the next sample if none is lost.
+        pending: Finished bursts that nobody has taken yet.
+    """
+
+    spec: StreamSpec
+    output: StreamSpec
+    memory: Floats
+    state: Floats
+    cross: Floats
+    data: Floats
+    rows: Floats
+    bursts: Floats
+    end: int | None = None
+    pending: list[Burst] = field(default_factory=list)
+
+    @property
+    def mains_hz(self) -> float:
+        """Frequency of the notch in use; 0 while there is none."""
+        return (0.0, *MAINS_HZ)[int(self.memory[at.BANK])]
+
+
+def check_emg(spec: StreamSpec) -> None:
+    """Refuse what is not numeric EMG in microvolts.
+
+    Raises:
+        InvalidSignal: It is not; the message says what to do.
+    """
+    if spec.kind is not Kind.EMG:
+        raise InvalidSignal(f"{spec.name} is a {spec.kind} stream: muscle activity needs one of type EMG")
+    if spec.dtype is SampleType.STRING or not spec.channels:
+        raise InvalidSignal(f"{spec.name} has no numeric channels: choose the EMG stream itself")
+    wrong = sorted({channel.unit for channel in spec.channels} - {"microvolts", "µV", "uV"})
+    if wrong:
+        raise InvalidSignal(f"{spec.name} is in {', '.join(wrong)}: convert it to microvolts first")
+
+
+def start(
+    spec: StreamSpec,
+    output: StreamSpec,
+    settings: EmgSettings,
+    calibration: Mapping[str, Baseline],
+    rest: tuple[float, float] | None,
+) -> RunningEmg:
+    """Design the filters for a stream and lay out its memory.
+
+    Raises:
+        InvalidSignal: Its rate cannot carry facial EMG.
+        ValueError: A setting is out of bounds.
+    """
+    filters = _design(spec, settings)
+    channels = len(spec.channels)
+    layout = Layout(
+        channels=channels,
+        sections=filters.sections.shape[1],
+        band=filters.band_sections,
+        row_capacity=math.ceil(PIECE * min(OUTPUT_RATE_HZ / spec.rate_hz, 1.0)) + 2,
+        burst_capacity=channels * (PIECE // 8),
+    )
+    m = layout.memory(slot_samples=math.ceil(spec.rate_hz / OUTPUT_RATE_HZ) + 1)
+    m[layout.sections_at : layout.steady_at] = filters.sections.ravel()
+    m[layout.steady_at : layout.envelopes_at] = filters.band_steady.ravel()
+    m[layout.envelopes_at : layout.envelopes_at + 10] = filters.envelopes.ravel()
+    m[layout.envelopes_at + 10 : layout.rows_at] = filters.envelope_steady.ravel()
+    _configure(m, filters, settings, rest)
+    state = m[layout.channels_at : layout.line_at].reshape(channels, layout.stride)
+    for s, label in zip(state, spec.labels, strict=True):
+        _initialise(s, calibration.get(label, Baseline()), m)
+    return RunningEmg(
+        spec=spec,
+        output=output,
+        memory=m,
+        state=state,
+        cross=state[:, layout.cross_in : layout.cross_in + channels],
+        data=np.zeros((PIECE, channels)),
+        rows=m[layout.rows_at : layout.bursts_at].reshape(layout.row_capacity, layout.row_length),
+        bursts=m[layout.bursts_at : layout.channels_at].reshape(layout.burst_capacity, at.BURST_FIELDS),
+    )
+
+
+def interrupt(run: RunningEmg) -> None:
+    """Samples are missing: filters start over and re-warm, baseline and envelopes are kept."""
+    state = run.state
+    state[:, at.STALE] = 1.0
+    state[:, at.RUN] = 0.0
+    state[:, at.PREVIOUS] = math.nan
+    state[:, at.SLOT_BAD] = 1.0
+    state[:, at.SCAN_SPOILT] = 1.0
+    run.memory[at.SCAN_LEFT] = 0.5 * run.memory[at.REWARM]
+
+
+def _design(spec: StreamSpec, settings: EmgSettings) -> EmgFilters:
+    if settings.mains_hz not in (None, 0.0, *MAINS_HZ):
+        raise ValueError(f"mains_hz must be 50, 60, 0 (no notch) or None (find it), got {settings.mains_hz}")
+    return design(
+        spec.rate_hz,
+        high_pass_hz=settings.high_pass_hz,
+        low_pass_hz=settings.low_pass_hz,
+        notch_width_hz=settings.notch_width_hz,
+        fast_hz=settings.fast_hz,
+        slow_s=settings.slow_s,
+    )
+
+
+def _configure(
+    m: Floats,
+    filters: EmgFilters,
+    settings: EmgSettings,
+    rest: tuple[float, float] | None,
+) -> None:
+    rate_hz = filters.rate_hz
+    slots_per_tick = max(1, math.floor(min(_SLOT_RATE_HZ, rate_hz) / OUTPUT_RATE_HZ))
+    slot_rate_hz = slots_per_tick * OUTPUT_RATE_HZ
+    values = {
+        at.RATE: rate_hz,
+        at.SLOT_RATE: slot_rate_hz,
+        at.SLOTS_PER_TICK: slots_per_tick,
+        at.SLOTS_PER_BLOCK: round(0.05 * slot_rate_hz),
+        at.REWARM: 2 * round(0.5 * settings.rewarm_s * rate_hz),
+        at.FLAT: max(round(settings.flat_s * rate_hz), 3),
+        at.RAIL: settings.rail_uv,
+        at.DELAY: filters.delay_s,
+        at.FAST_DELAY: filters.fast_delay_s,
+        at.SCAN: 1.0 if settings.mains_hz is None else 0.0,
+        at.SCAN_LENGTH: round(0.5 * rate_hz),
+        at.LINE_SURE: 0.3,
+        at.LINE_LIKELY: 0.12,
+        at.H_ON: settings.onset_nats,
+        at.H_OFF: settings.offset_nats,
+        at.RHO: settings.smallest_power_ratio,
+        at.LOG_RHO: math.log(settings.smallest_power_ratio),
+        at.RHO_MAX: settings.largest_power_ratio,
+        at.OFF_S: settings.off_s,
+        at.MIN_BURST_S: settings.shortest_s,
+        at.LONGEST_SLOTS: settings.longest_s * slot_rate_hz,
+        at.LONGEST_IN_REST: _LONGEST_IN_REST_S * slot_rate_hz,
+        at.BASELINE_TICKS: settings.baseline_s * OUTPUT_RATE_HZ,
+        at.REST_START: rest[0] if rest else math.inf,
+        at.REST_END: rest[1] if rest else -math.inf,
+        at.NU_MAX: 2 * filters.bandwidth_hz / slot_rate_hz,
+        at.FAST_VAR_NU: _LOG_VARIANCE_PER_HZ * settings.fast_hz,
+        at.SLOW_VAR_NU: _LOG_VARIANCE_PER_HZ * math.sqrt(2) / (2 * math.pi * filters.slow_delay_s),
+        at.QUALITY_GAIN: 1.0 / (_QUALITY_S * slot_rate_hz),
+        at.RING_SHARE: _RING_SHARE,
+        at.CLIP: settings.onset_nats * _CLIP,
+        at.NOTCHES_50: filters.notch_sections[1],
+        at.NOTCHES_60: filters.notch_sections[2],
+    }
+    for index, value in values.items():
+        m[index] = value
+    for harmonic in range(MAXIMUM_MAINS_HARMONICS):
+        for column, mains_hz in enumerate(MAINS_HZ):
+            f_hz = mains_hz * (harmonic + 1)
+            f_hz = f_hz if f_hz < filters.low_pass_hz else mains_hz
+            m[at.COSINES + 2 * harmonic + column] = 2 * math.cos(2 * math.pi * f_hz / rate_hz)
+    if settings.mains_hz:
+        m[at.BANK] = 1.0 + MAINS_HZ.index(settings.mains_hz)
+    m[at.SCAN_LEFT] = 0.5 * m[at.REWARM]
+
+
+def _initialise(s: Floats, known: Baseline, m: Floats) -> None:
+    s[at.STALE] = 1.0
+    s[at.WARM] = m[at.REWARM]
+    s[at.PREVIOUS] = math.nan
+    s[at.SCAN_SPOILT] = 1.0
+    s[at.BLOCK_REST] = 1.0
+    s[at.MVC] = known.mvc_uv
+    # A guess of how much the energy scatters, worth two seconds: 0.7 of the most degrees of freedom there can
+    # be.
+    s[at.VAR_B] = 2.0 / (0.7 * m[at.NU_MAX] * m[at.SLOTS_PER_BLOCK])
+    s[at.SEEN_B] = 40.0
+    s[at.HALF_NU] = 1.0 / (s[at.VAR_B] * m[at.SLOTS_PER_BLOCK])
+    if known.has_rest:
+        s[at.P0] = known.power_uv2
+        s[at.MU_F], s[at.VAR_F] = known.log_mean, known.log_sd**2
+        s[at.MU_S], s[at.VAR_S] = known.slow_log_mean, known.slow_log_sd**2
+        s[at.VAR_B] = known.energy_variance
+        s[at.HALF_NU] = 1.0 / (s[at.VAR_B] * m[at.SLOTS_PER_BLOCK])
+        s[at.SEEN] = 0.5 * m[at.BASELINE_TICKS]
+        s[at.SEEN_B] = 200.0
