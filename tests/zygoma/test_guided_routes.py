@@ -1,0 +1,256 @@
+"""The pages' routes behind the monitor's guard: what is served, what is taken, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from acquisition.clock import ManualClock
+from fusion.tables import EMOTIONS
+from zygoma.guided.flow import Flow
+from zygoma.guided.preflight import Check, Health
+from zygoma.guided.protocol import Protocol, load_protocol
+from zygoma.guided.routes import STATIC_TYPES, session_router
+from zygoma.guided.self_report import parse_report
+from zygoma.guided.session import GuidedSession
+from zygoma.guided.steps import StepKind, View
+from zygoma.monitor.access import MESSAGE_LIMIT_BYTES, Access
+from zygoma.monitor.server import MonitorServer, build_app
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+GREEN = Health((Check("Camera stream", True, "there"),), participant_page=True)
+FORM: dict[str, Any] = {"valence": 8, "arousal": 4, "emotions": dict.fromkeys(EMOTIONS, 1), "text": "fine"}
+
+
+class FlowOnly:
+    """The side of a `GuidedSession` that the routes use, without devices."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self.clock = ManualClock()
+        self.flow = Flow(protocol, self.clock)
+        self.summary: dict[str, Any] = {}
+        self.pages_seen = 0
+
+    def view(self) -> View:
+        return self.flow.view()
+
+    def recording_state(self) -> dict[str, Any]:
+        return {}
+
+    def page_seen(self) -> None:
+        self.pages_seen += 1
+
+    def shown(self, stimulus: str) -> None:
+        self.flow.shown(stimulus)
+
+    def command(self, name: str, text: str = "") -> None:
+        command = getattr(self.flow, name)
+        command(text) if name in ("override", "abort", "note") else command()
+
+    def report(self, values: Any) -> None:
+        self.flow.report(parse_report(values, self.protocol.self_report.scales))
+
+    def wait(self, seconds: float) -> None:
+        for _ in range(int(seconds / 0.05)):
+            self.clock.now_s += 0.05
+            self.flow.tick(GREEN)
+
+    def go_to(self, kind: StepKind) -> None:
+        """Override everything up to a step."""
+        self.flow.tick(GREEN)
+        while self.flow.step.kind is not kind:
+            if self.flow.step.kind is StepKind.STIMULUS:
+                self.flow.next() if self.flow.view().phase == "waiting" else self.wait(0.5)
+                self.flow.shown(self.flow.step.stimulus.id)  # type: ignore[union-attr]
+            else:
+                self.flow.override("test")
+
+
+@pytest.fixture
+def session() -> FlowOnly:
+    return FlowOnly(load_protocol(EXAMPLES / "protocol-short.toml"))
+
+
+@contextmanager
+def client_of(session: FlowOnly, access: Access) -> Iterator[httpx.Client]:
+    """A client of the session's routes on a real server behind the real guard."""
+    app = build_app(access, [session_router(cast(GuidedSession, session))])
+    with (
+        MonitorServer(app, access, port=0) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=30.0) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def client(session: FlowOnly) -> Iterator[httpx.Client]:
+    with client_of(session, Access.on_this_machine()) as client:
+        yield client
+
+
+def test_both_pages_and_their_files_come_without_foreign_addresses(client: httpx.Client) -> None:
+    for page in ("/session", "/participant"):
+        answer = client.get(page)
+        assert answer.status_code == 200
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "http" not in answer.text, "nothing is loaded from elsewhere"
+        assert "style=" not in answer.text and "onclick" not in answer.text
+    for name, kind in STATIC_TYPES.items():
+        answer = client.get(f"/participant/static/{name}")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(kind)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/participant/static/..%2f..%2fprotocol.py",
+        "/participant/static/%2e%2e/flow.py",
+        "/participant/static/participant.html",
+        "/participant/static/",
+        "/api/session/stimulus/..%2f..%2fpyproject.toml",
+        "/api/session/stimulus/stimuli%2fsunny.png",
+        "/api/session/stimulus/%2fetc%2fpasswd",
+        "/api/session/stimulus/sunny%00",
+        "/api/session/stimulus/" + "x" * 3000,
+    ],
+)
+def test_only_what_the_protocol_names_is_served(client: httpx.Client, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_a_stimulus_is_served_as_what_it_is(client: httpx.Client) -> None:
+    answer = client.get("/api/session/stimulus/sunny")
+    assert answer.content == (EXAMPLES / "stimuli" / "sunny.png").read_bytes()
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_stimulus_that_became_a_link_to_elsewhere_is_not_served(tmp_path: Path) -> None:
+    text = (EXAMPLES / "protocol-short.toml").read_text()
+    (tmp_path / "stimuli").mkdir()
+    for name in ("sunny.png", "storm.png"):
+        (tmp_path / "stimuli" / name).write_bytes(b"picture")
+    (tmp_path / "p.toml").write_text(text)
+    session = FlowOnly(load_protocol(tmp_path / "p.toml"))
+    (tmp_path / "stimuli" / "sunny.png").unlink()
+    (tmp_path / "stimuli" / "sunny.png").symlink_to("/etc/hostname")
+    with client_of(session, Access.on_this_machine()) as client:
+        assert client.get("/api/session/stimulus/sunny").status_code == 404
+        assert client.get("/api/session/stimulus/storm").status_code == 200
+
+
+def test_commands_go_to_the_flow_and_refusals_come_back_as_a_sentence(
+    client: httpx.Client, session: FlowOnly
+) -> None:
+    refused = client.post("/api/session/command", json={"name": "next"})
+    assert refused.status_code == 409
+    assert "Not ready" in refused.json()["detail"]
+    session.flow.tick(GREEN)
+    assert client.post("/api/session/command", json={"name": "next"}).json()["kind"] == "rest"
+    assert client.post("/api/session/command", json={"name": "override", "text": " "}).status_code == 409
+    done = client.post("/api/session/command", json={"name": "abort", "text": "unwell"})
+    assert done.json()["outcome"] == "aborted: unwell"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("command", b"not json"),
+        ("command", b'{"name": "halt"}'),
+        ("command", b'{"name": "__init__"}'),
+        ("command", b'{"name": "next", "more": 1}'),
+        ("command", b'{"name": "note", "text": "' + b"x" * 501 + b'"}'),
+        ("command", b"[" * 20000),
+        ("shown", b'{"stimulus": 7}'),
+        ("shown", b'{"stimulus": "' + b"x" * 65 + b'"}'),
+        ("report", b"[]"),
+        ("report", b'{"valence": 99}'),
+        ("report", b'{"valence": NaN}'),
+        ("report", b"\xff\xfe"),
+    ],
+)
+def test_malformed_messages_are_refused(
+    client: httpx.Client, session: FlowOnly, path: str, body: bytes
+) -> None:
+    headers = {"content-type": "application/json"}
+    before = session.view()
+    answer = client.post(f"/api/session/{path}", content=body, headers=headers)
+    assert 400 <= answer.status_code < 500
+    assert session.view() == before
+
+
+def test_oversized_messages_are_refused(client: httpx.Client) -> None:
+    body = b'{"text": "' + b"x" * MESSAGE_LIMIT_BYTES + b'"}'
+    answer = client.post("/api/session/report", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 413
+
+
+def test_another_site_can_neither_command_nor_answer(client: httpx.Client, session: FlowOnly) -> None:
+    session.flow.tick(GREEN)
+    for path in ("command", "report", "shown"):
+        answer = client.post(
+            f"/api/session/{path}", json={"name": "next"}, headers={"origin": "https://example.org"}
+        )
+        assert answer.status_code == 403
+    assert session.view().kind is StepKind.PREFLIGHT
+    assert client.get("/session", headers={"host": "example.org"}).status_code == 400
+
+
+def test_a_second_display_may_answer_the_form_but_not_command(session: FlowOnly) -> None:
+    access = Access.on_the_network()
+    session.go_to(StepKind.REPORT)
+    with client_of(session, access) as client:
+        assert client.get("/session").status_code == 401
+        client.cookies.set("zygoma_token", access.view_token or "")
+        assert client.post("/api/session/command", json={"name": "redo"}).status_code == 403
+        assert client.post("/api/session/report", json=FORM).status_code == 200
+    assert session.flow.reports[0].report is not None
+
+
+def test_the_screen_of_the_participant_follows_the_flow(client: httpx.Client, session: FlowOnly) -> None:
+    def screen() -> dict[str, Any]:
+        return dict(client.get("/api/session/screen").json())
+
+    assert screen()["show"] == "text"
+    assert session.pages_seen == 1
+    session.flow.tick(GREEN)
+    session.flow.next()
+    assert screen()["show"] == "cross"
+    session.go_to(StepKind.MVC)
+    session.flow.next()
+    session.wait(2.5)
+    assert (screen()["show"], screen()["pose"], screen()["part"]) == ("pose", "smile", "contract")
+    session.go_to(StepKind.LATENCY)
+    session.flow.override("test")
+    assert screen()["next"]["id"] == "sunny"
+    session.flow.next()
+    session.wait(0.6)
+    assert screen()["stimulus"] == {"id": "sunny", "medium": "image", "duration_s": 2.5}
+    client.post("/api/session/shown", json={"stimulus": "sunny"})
+    assert session.view().part == "show"
+    session.wait(2.6)
+    form = screen()
+    assert form["show"] == "form"
+    assert form["emotions"] == list(EMOTIONS)
+    assert form["next"]["id"] == "storm"
+    refused = client.post("/api/session/report", json={"valence": 5})
+    assert refused.status_code == 422
+    assert "arousal" in refused.json()["detail"]
+    assert client.post("/api/session/report", json=FORM).status_code == 200
+    assert client.post("/api/session/report", json=FORM).status_code == 409
+    assert "operator" not in client.get("/api/session/screen").text
+
+
+def test_the_operator_sees_everything(client: httpx.Client, session: FlowOnly) -> None:
+    session.flow.tick(GREEN)
+    view = client.get("/api/session/view").json()
+    assert view["participant"] == "sim01"
+    assert view["checks"][0] == {"label": "Camera stream", "ok": True, "detail": "there", "required": True}
+    assert "next" in view["commands"]
