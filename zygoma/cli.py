@@ -363,6 +363,13 @@ def analyze(
     thermal_rate: Annotated[
         float | None, typer.Option(help="Pictures per second of a thermal file that carries no times.")
     ] = None,
+    emg_envelope: Annotated[
+        bool,
+        typer.Option(
+            "--emg-envelope",
+            help="The EMG is rectified and averaged already (seen by itself below 200 Hz).",
+        ),
+    ] = False,
     me_threshold: MeThreshold = None,
     face_model: FaceModel = None,
     mirrored: Mirrored = False,
@@ -393,6 +400,7 @@ def analyze(
         channels=parse_channels(channel),
         thermal_scale=thermal_scale,
         thermal_rate_hz=thermal_rate,
+        emg_envelope=emg_envelope,
         as_json=json,
     )
 

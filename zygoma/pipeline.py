@@ -27,6 +27,7 @@ from processing.action_units import action_unit_channels
 from processing.camera import CameraChain, Faces
 from processing.emg import MuscleActivity
 from processing.emg_quality import ChannelQuality
+from processing.envelope import EnvelopeActivity, is_envelope
 from processing.findings import Burst
 from processing.neutral import Neutral
 from processing.spotting import MicroMovementSpotter
@@ -76,7 +77,7 @@ class Pipeline:
         self.specs: dict[Kind, StreamSpec] = {}
         self._camera: CameraChain | None = None
         self._spotter: MicroMovementSpotter | None = None
-        self._emg: MuscleActivity | None = None
+        self._emg: MuscleActivity | EnvelopeActivity | None = None
         self._thermal: SkinTemperature | None = None
         self._lock = Lock()
         self._follower = ThreadPoolExecutor(1, "zygoma-skin")
@@ -117,7 +118,8 @@ class Pipeline:
             self._spotter = MicroMovementSpotter()
             output, _ = self._camera.spec_for(spec)
         elif spec.kind is Kind.EMG:
-            self._emg = MuscleActivity(calibration=self.settings.calibration.get("emg"), rest=rest)
+            chain = EnvelopeActivity if is_envelope(spec) else MuscleActivity
+            self._emg = chain(calibration=self.settings.calibration.get("emg"), rest=rest)
             output = self._emg.spec_for(spec)
         elif spec.kind is Kind.THERMAL:
             self._thermal = SkinTemperature(rest=rest)

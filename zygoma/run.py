@@ -340,9 +340,11 @@ def run_analyze(
     thermal_rate_hz: float | None,
     as_json: bool,
     save_neutral: Path | None = None,
+    emg_envelope: bool = False,
 ) -> None:
     """Analyse a session, or separate files that share one time base, with a progress bar."""
     from zygoma.analyze import analyze, default_folder, session_inputs, source_inputs, with_recording
+    from zygoma.envelope_input import with_envelope
     from zygoma.sources import file_source
 
     given = {Kind[name.upper()]: path for name, path in files.items() if path is not None}
@@ -367,6 +369,7 @@ def run_analyze(
             for kind, path in recordings.items():
                 inputs = with_recording(inputs, kind, path)
             folder = out or first.parent / "derivatives" / first.stem
+        inputs = with_envelope(inputs, forced=emg_envelope)
         total = inputs.duration_s if inputs.duration_s == inputs.duration_s else None
         hidden = as_json or not errors.is_terminal
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
