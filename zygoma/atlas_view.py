@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.table import Table
 
 from acquisition.stream import ZygomaError
 from fusion.atlas import load_atlas
+from zygoma.face_map import Sides, face_map
 from zygoma.options import console, print_json
+
+
+def draw_face(subject: str | None, path: Path, *, side: Sides) -> None:
+    """Write the drawn face map, of all muscles or of those on the ways through `subject`.
+
+    Raises:
+        ZygomaError: The atlas does not know `subject`, or no muscle on the map belongs to it.
+    """
+    units: set[int] | None = None
+    try:
+        if subject is not None:
+            units = {way.action_unit for way in load_atlas().ask(subject).paths}
+        figure = face_map(side, units)
+    except (KeyError, ValueError) as error:
+        raise ZygomaError(f"{error.args[0]}.") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(figure, encoding="utf-8")
+    console.print(f"The face map is in {path}", highlight=False, soft_wrap=True)
 
 
 def print_atlas(subject: str, *, as_json: bool) -> None:

@@ -427,16 +427,28 @@ def repair(
 
 @app.command()
 def atlas(
-    name: Annotated[str, typer.Argument(help="AU12, a muscle, a nerve branch or an emotion.")],
+    name: Annotated[
+        str | None, typer.Argument(help="AU12, a muscle, a nerve branch or an emotion.")
+    ] = None,
     json: Json = False,
+    face: Annotated[
+        bool, typer.Option("--face", help="Draw the muscles on the face: all, or those that belong to NAME.")
+    ] = False,
+    side: Annotated[FaceSide, typer.Option(help="The subject's own side that --face draws.")] = FaceSide.BOTH,
+    svg: Annotated[Path, typer.Option(help="Where --face draws.")] = Path("face-map.svg"),
 ) -> None:
-    """Ask the brain-to-face map, in either direction.
+    """Ask the brain-to-face map, in either direction, or draw it on the face.
 
-    Example: zygoma atlas AU12
+    Example: zygoma atlas AU12; zygoma atlas --face --svg muscles.svg
     """
-    from zygoma.atlas_view import print_atlas
+    from zygoma.atlas_view import draw_face, print_atlas
 
-    print_atlas(name, as_json=json)
+    if face:
+        draw_face(name, svg, side=side.value)
+    elif name is None:
+        raise typer.BadParameter("give an action unit, a muscle, a nerve branch or an emotion, or --face")
+    else:
+        print_atlas(name, as_json=json)
 
 
 @app.command("au-table")
@@ -507,6 +519,14 @@ def doctor(json: Json = False) -> None:
         if check.ok is not True and check.remedy:
             console.print(f"     [bold]{escape(check.remedy)}[/bold]", highlight=False)
     raise typer.Exit(1 if failed else 0)
+
+
+class FaceSide(StrEnum):
+    """Sides of the face, the subject's own."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    BOTH = "both"
 
 
 class BenchName(StrEnum):
