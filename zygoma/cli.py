@@ -66,6 +66,14 @@ class DeviceKind(StrEnum):
     TRUTH = "truth"
 
 
+class FaceSide(StrEnum):
+    """Sides of the face, the subject's own."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    BOTH = "both"
+
+
 class ScenarioName(StrEnum):
     """What the simulated person does."""
 
@@ -427,9 +435,7 @@ def repair(
 
 @app.command()
 def atlas(
-    name: Annotated[
-        str | None, typer.Argument(help="AU12, a muscle, a nerve branch or an emotion.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="AU12, a muscle, a nerve branch or an emotion.")] = None,
     json: Json = False,
     face: Annotated[
         bool, typer.Option("--face", help="Draw the muscles on the face: all, or those that belong to NAME.")
@@ -519,14 +525,6 @@ def doctor(json: Json = False) -> None:
         if check.ok is not True and check.remedy:
             console.print(f"     [bold]{escape(check.remedy)}[/bold]", highlight=False)
     raise typer.Exit(1 if failed else 0)
-
-
-class FaceSide(StrEnum):
-    """Sides of the face, the subject's own."""
-
-    LEFT = "left"
-    RIGHT = "right"
-    BOTH = "both"
 
 
 class BenchName(StrEnum):
