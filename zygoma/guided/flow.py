@@ -6,8 +6,6 @@ and tells what came of them, so that a test goes through a whole session in mill
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 
 from acquisition.clock import Clock
@@ -16,7 +14,9 @@ from zygoma.guided import words
 from zygoma.guided.markers import marker, understand
 from zygoma.guided.preflight import Health
 from zygoma.guided.protocol import Protocol
+from zygoma.guided.schedule import Schedule, Segment
 from zygoma.guided.self_report import ReportRow, SelfReport
+from zygoma.guided.showings import Showings
 from zygoma.guided.steps import (
     POSES,
     Action,
@@ -31,7 +31,6 @@ from zygoma.guided.steps import (
     Perform,
     Phase,
     Say,
-    Segment,
     Showing,
     StartRecording,
     Step,
@@ -39,9 +38,6 @@ from zygoma.guided.steps import (
     View,
     steps_of,
 )
-
-READY_S = 2.0
-"""The participant reads the instruction for so long before a pose or a rest begins."""
 
 SHOWN_TIMEOUT_S = 1.5
 """A participant page that has not confirmed by then is taken to show the stimulus all the same."""
@@ -66,7 +62,6 @@ class Flow:
         clock: LSL clock, seconds.
 
     Attributes:
-        showings: Every showing of a stimulus so far, redone ones included.
         reports: The self-report rows, in order.
         log: What happened.
         outcome: Empty while it runs, then ``completed`` or ``aborted: reason``.
@@ -75,26 +70,29 @@ class Flow:
     def __init__(self, protocol: Protocol, clock: Clock) -> None:
         self.protocol = protocol
         self.steps = steps_of(protocol, emg=protocol.wants(Kind.EMG), camera=protocol.wants(Kind.CAMERA))
-        self.showings: list[Showing] = []
+        self._showings = Showings()
         self.reports: list[ReportRow] = []
         self.log: list[LogEntry] = []
         self.outcome = ""
         self._clock = clock
         self._index = 0
         self._phase = Phase.OPEN
-        self._segments: tuple[Segment, ...] = ()
-        self._entered = -1
+        self._schedule: Schedule | None = None
         self._part = ""
         self._health = Health()
         self._problems: tuple[str, ...] = ()
         self._findings: tuple[str, ...] = ()
         self._recording = False
-        self._repetitions: Counter[str] = Counter()
 
     @property
     def step(self) -> Step:
         """The step it is at."""
         return self.steps[self._index]
+
+    @property
+    def showings(self) -> list[Showing]:
+        """Every showing of a stimulus so far, redone ones included."""
+        return self._showings.all
 
     @property
     def over(self) -> bool:
@@ -131,9 +129,10 @@ class Flow:
             said = marker(f"{self._word()}Stopped", "device lost")
             self._judge((sentence,))
             return [Say(said, self._clock())]
-        if self._phase is Phase.RUNNING and self.step.kind is StepKind.STIMULUS and self._showing is not None:
+        running = self._showings.running
+        if running is not None:
             # Other modalities go on, and so does the participant: the operator decides about a repetition.
-            self._showing.problems.append(f"the {kind} stream was lost")
+            running.problems.append(f"the {kind} stream was lost")
         return []
 
     def _needs(self, kind: str) -> bool:
@@ -144,32 +143,29 @@ class Flow:
     def _run(self) -> list[Action]:
         if self.step.kind is StepKind.STIMULUS:
             return self._run_stimulus()
-        now_s = self._clock()
+        now_s, schedule = self._clock(), self._schedule
+        assert schedule is not None
         actions: list[Action] = []
-        for segment in self._segments:
-            if segment.start_s <= now_s and self._segments.index(segment) > self._entered:
-                actions += self._enter(segment)
-        end_s = self._segments[-1].end_s
-        if now_s >= end_s:
+        for segment in schedule.begun(now_s):
+            actions += self._enter(segment, schedule)
+        if now_s >= schedule.end_s:
             self._phase = Phase.MEASURING
-            if self.step.kind is StepKind.REST:
-                rest = self._segments[-1]
-                actions += [Say(marker("RestEnd"), end_s), MeasureRest(rest.start_s, rest.end_s)]
-            else:
-                assert self.step.muscle is not None
-                held = tuple((s.start_s, s.end_s) for s in self._segments if s.what == "contract")
-                actions += [
-                    Say(marker("MvcEnd", self._pose()), end_s),
-                    MeasureMaximum(self.step.muscle, held),
-                ]
+            actions += self._measure(schedule)
         return actions
 
-    def _enter(self, segment: Segment) -> list[Action]:
-        self._entered = self._segments.index(segment)
+    def _measure(self, schedule: Schedule) -> list[Action]:
+        end_s = schedule.end_s
+        if self.step.muscle is None:
+            (rest,) = schedule.named("rest")
+            return [Say(marker("RestEnd"), end_s), MeasureRest(rest.start_s, rest.end_s)]
+        held = tuple((each.start_s, each.end_s) for each in schedule.named("contract"))
+        return [Say(marker("MvcEnd", self._pose()), end_s), MeasureMaximum(self.step.muscle, held)]
+
+    def _enter(self, segment: Segment, schedule: Schedule) -> list[Action]:
         if segment.what == "rest":
             return [Say(marker("RestStart"), segment.start_s)]
         if segment.what == "contract":
-            number = sum(s.what == "contract" for s in self._segments[: self._entered + 1])
+            number = schedule.contractions_begun
             return [Say(marker("MvcContract", self._pose(), number), segment.start_s)]
         if segment.what == "relax":
             return [Say(marker("MvcRelax", self._pose()), segment.start_s)]
@@ -177,10 +173,11 @@ class Flow:
 
     def _run_stimulus(self) -> list[Action]:
         now_s = self._clock()
-        showing = self._showing
-        if self._part == "pause" and now_s >= self._segments[0].end_s:
+        showing, schedule = self._showings.running, self._schedule
+        assert schedule is not None
+        if self._part == "pause" and now_s >= schedule.end_s:
             return self._present()
-        if self._part == "showing" and now_s >= self._segments[0].end_s + SHOWN_TIMEOUT_S:
+        if self._part == "showing" and now_s >= schedule.end_s + SHOWN_TIMEOUT_S:
             return self._on(now_s, "the participant page did not confirm that it was shown")
         if self._part == "show" and showing is not None:
             stimulus = showing.stimulus
@@ -230,7 +227,7 @@ class Flow:
             return self._begin()
         actions: list[Action] = []
         if kind is StepKind.STIMULUS:
-            actions = self._stop_showing("stopped for a repetition")
+            actions = self._showings.off(self._clock(), "stopped for a repetition")
         elif kind is StepKind.REPORT:
             self._index -= 1
         elif self._phase is Phase.RUNNING:
@@ -253,7 +250,7 @@ class Flow:
             # Recording begins first, so that the override is in it.
             return [*self._leave_preflight(), *said]
         if kind is StepKind.STIMULUS:
-            if self._showing is not None and math.isnan(self._showing.end_s):
+            if self._showings.running is not None:
                 return [*said, *self._off(self._clock(), f"stopped: {reason}")]
             self._index += 1 if self.protocol.self_report.scales else 0
             return [*said, *self._advance()]
@@ -275,7 +272,7 @@ class Flow:
         if self.over:
             raise NotNow("The session is over.")
         self._note("abort", reason)
-        actions = self._stop_showing("the session was aborted")
+        actions = self._showings.off(self._clock(), "the session was aborted")
         actions.append(Say(marker("SessionAborted", reason), self._clock()))
         self.outcome = f"aborted: {reason}"
         self._index, self._phase, self._part = len(self.steps) - 1, Phase.OVER, ""
@@ -314,8 +311,9 @@ class Flow:
             return []
         if found.what == "on" and self._part == "external":
             return self._on(time_s)
-        if found.what == "off" and self._part == "show" and self._showing is not None:
-            return self._off(max(time_s, self._showing.onset_s))
+        running = self._showings.running
+        if found.what == "off" and running is not None:
+            return self._off(max(time_s, running.onset_s))
         return []
 
     def measured(self, problems: Sequence[str] = (), findings: Sequence[str] = ()) -> list[Action]:
@@ -355,7 +353,7 @@ class Flow:
     def _advance(self) -> list[Action]:
         self._index += 1
         step = self.step
-        self._segments, self._part, self._problems, self._findings = (), "", (), ()
+        self._schedule, self._part, self._problems, self._findings = None, "", (), ()
         self._phase = Phase.WAITING
         self._note("step")
         if step.kind is StepKind.NEUTRAL:
@@ -376,38 +374,23 @@ class Flow:
     def _begin(self) -> list[Action]:
         step, now_s = self.step, self._clock()
         self._problems, self._findings = (), ()
-        self._phase, self._part, self._entered = Phase.RUNNING, "", -1
+        self._phase, self._part = Phase.RUNNING, ""
         if step.kind is StepKind.LATENCY:
             self._phase = Phase.MEASURING
             return [MeasureLatency()]
         if step.kind is StepKind.REST:
-            start_s = now_s + READY_S
-            rest = Segment("rest", start_s, start_s + self.protocol.baseline_s)
-            self._segments = (Segment("ready", now_s, start_s), rest)
-            return [Perform("rest", rest.start_s, rest.end_s)]
+            self._schedule = Schedule.rest(now_s, self.protocol.baseline_s)
+            return [Perform("rest", each.start_s, each.end_s) for each in self._schedule.named("rest")]
         if step.kind is StepKind.MVC:
-            self._segments = self._poses(now_s)
-            return [
-                Perform(self._pose(), each.start_s, each.end_s)
-                for each in self._segments
-                if each.what == "contract"
-            ]
+            self._schedule = Schedule.poses(now_s, self.protocol.mvc)
+            held = self._schedule.named("contract")
+            return [Perform(self._pose(), each.start_s, each.end_s) for each in held]
         assert step.kind is StepKind.STIMULUS and step.block is not None and step.stimulus is not None
         self._part = "pause"
-        self._segments = (Segment("pause", now_s, now_s + step.block.pause_s),)
-        self._repetitions[f"{step.block.id}/{step.stimulus.id}"] += 1
+        self._schedule = Schedule.pause(now_s, step.block.pause_s)
+        self._showings.announce(step)
         said: list[Action] = [Say(marker("BlockStart", step.block.id), now_s)] if step.opens_block else []
         return [*said, Say(marker("Fixation", step.stimulus.id), now_s), *self._run_stimulus()]
-
-    def _poses(self, now_s: float) -> tuple[Segment, ...]:
-        mvc = self.protocol.mvc
-        segments = [Segment("ready", now_s, now_s + READY_S)]
-        for _ in range(mvc.repetitions):
-            start_s = segments[-1].end_s
-            segments.append(Segment("contract", start_s, start_s + mvc.contract_s))
-            end_s = segments[-1].end_s
-            segments.append(Segment("relax", end_s, end_s + mvc.relax_s))
-        return tuple(segments)
 
     def _present(self) -> list[Action]:
         stimulus = self.step.stimulus
@@ -421,58 +404,19 @@ class Flow:
         return self._on(self._clock())
 
     def _on(self, time_s: float, problem: str = "") -> list[Action]:
-        step = self.step
-        assert step.stimulus is not None and step.block is not None
-        stimulus = step.stimulus
         self._part = "show"
-        repetition = self._repetitions[f"{step.block.id}/{stimulus.id}"]
-        self.showings.append(Showing(step.block.id, stimulus, repetition, time_s, math.nan))
-        if problem:
-            self.showings[-1].problems.append(problem)
-        end_s = time_s + stimulus.duration_s
-        said: list[Action] = []
-        if stimulus.external is None:
-            said = [Say(marker("StimOn", stimulus.id), time_s)]
-        return [*said, Perform(stimulus.intended, time_s, end_s)]
+        return self._showings.on(self.step, time_s, problem)
 
     def _off(self, time_s: float, problem: str = "") -> list[Action]:
-        actions = self._stop_showing(problem, time_s)
-        return [*actions, *self._advance()]
-
-    def _stop_showing(self, problem: str, time_s: float | None = None) -> list[Action]:
-        showing = self._showing
-        if showing is None or not math.isnan(showing.end_s):
-            return []
-        showing.end_s = self._clock() if time_s is None else time_s
-        if problem:
-            showing.problems.append(problem)
-        if showing.stimulus.external is not None:
-            return []
-        return [Say(marker("StimOff", showing.stimulus.id), showing.end_s)]
-
-    @property
-    def _showing(self) -> Showing | None:
-        return self.showings[-1] if self.showings else None
+        return [*self._showings.off(time_s, problem), *self._advance()]
 
     def _keep(self, report: SelfReport | None) -> list[Action]:
-        step, showing = self.step, self._showing
-        assert step.block is not None and step.stimulus is not None
-        actions: list[Action] = []
-        # A stimulus that was left out before it was shown has nothing to be reported on.
-        if showing is not None:
-            row = ReportRow(
-                block=showing.block,
-                stimulus=showing.stimulus.id,
-                repetition=showing.repetition,
-                intended=showing.stimulus.intended,
-                onset_s=showing.onset_s,
-                duration_s=showing.end_s - showing.onset_s,
-                reported_s=self._clock(),
-                report=report,
-            )
-            self.reports.append(row)
-            actions = [Keep(row), Say(marker("SelfReport", row.stimulus, row.repetition), row.reported_s)]
-        return [*actions, *self._advance()]
+        row = self._showings.row(report, self._clock())
+        if row is None:
+            return self._advance()
+        self.reports.append(row)
+        said = Say(marker("SelfReport", row.stimulus, row.repetition), row.reported_s)
+        return [Keep(row), said, *self._advance()]
 
     def _judge(self, problems: tuple[str, ...], findings: tuple[str, ...] = ()) -> None:
         self._phase, self._problems, self._findings = Phase.JUDGED, problems, findings
@@ -501,8 +445,7 @@ class Flow:
         """What there is to see now."""
         step = self.step
         part, remaining_s, total_s = self._part_now()
-        contracted = sum(s.what == "contract" for s in self._segments[: self._entered + 1])
-        key = f"{step.block.id}/{step.stimulus.id}" if step.block and step.stimulus else ""
+        contracted = 0 if self._schedule is None else self._schedule.contractions_begun
         return View(
             kind=step.kind,
             title=step.title,
@@ -519,7 +462,7 @@ class Flow:
             pose=self._pose(),
             block=step.block,
             stimulus=step.stimulus,
-            repetition=max(self._repetitions[key], 1),
+            repetition=self._showings.repetition(step),
             commands=self._commands(),
             checks=self._health.checks,
             problems=self._problems,
@@ -549,10 +492,12 @@ class Flow:
         if self._phase is not Phase.RUNNING:
             return "", 0.0, 0.0
         now_s = self._clock()
-        if self._part == "show" and self._showing is not None:
-            total_s = self._showing.stimulus.duration_s
-            return "show", max(self._showing.onset_s + total_s - now_s, 0.0), total_s
+        running = self._showings.running
+        if running is not None:
+            total_s = running.stimulus.duration_s
+            return "show", max(running.onset_s + total_s - now_s, 0.0), total_s
         if self._part in ("showing", "external"):
             return self._part, 0.0, 0.0
-        segment = next((s for s in self._segments if now_s < s.end_s), self._segments[-1])
+        assert self._schedule is not None
+        segment = self._schedule.at(now_s)
         return segment.what, max(segment.end_s - now_s, 0.0), segment.end_s - segment.start_s

@@ -385,7 +385,13 @@ class GuidedSession:
                 problem = str(error)
             start_s = Recording(paths.xdf).start_s
             extra = self._write_reports(start_s)
-            facts |= {"recording": paths.xdf.name, "problem": problem}
+            seen = engine.snapshot()
+            facts |= {
+                "recording": paths.xdf.name,
+                "problem": problem,
+                "frames_skipped": seen.skipped,
+                "incidents": [incident.sentence for incident in seen.incidents],
+            }
             self.summary = summarize(self.flow, self._events, start_s, facts)
             summary_path = paths.folder / f"{paths.stem}_summary.json"
             write_summary(summary_path, self.summary)

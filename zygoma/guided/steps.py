@@ -55,15 +55,6 @@ class Step:
     opens_block: bool = False
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of a running step on the clock: ``rest``, ``contract``, ``relax``, ``pause`` ..."""
-
-    what: str
-    start_s: float
-    end_s: float
-
-
 @dataclass
 class Showing:
     """One showing of a stimulus, times on the LSL clock; `end_s` is NaN while it lasts."""
