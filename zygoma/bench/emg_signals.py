@@ -27,6 +27,7 @@ class Condition:
         short: Bursts of 40-200 ms, else 0.2-2 s.
         seconds: Length.
         seed: Of everything random.
+        ramp_s: How long a burst takes to its plateau and back; None is 20 % of its length, at most 100 ms.
     """
 
     rate_hz: float = 1000.0
@@ -35,6 +36,7 @@ class Condition:
     short: bool = False
     seconds: float = 120.0
     seed: int = 0
+    ramp_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def simulate(condition: Condition) -> tuple[NDArray[np.float64], list[Interval]]
 
     The baseline is 2.5 uV RMS of white amplifier noise plus 1 uV of tonic EMG; a burst is Gaussian EMG
     (30-250 Hz, the band that holds most of the power of facial EMG, van Boxtel 2001) under a plateau with
-    raised-cosine ramps that take 20 % of its length each, at most 100 ms.
+    raised-cosine ramps.
 
     Returns:
         Signal [n] in microvolts, and the true bursts from the start of the ramp up to the end of the ramp
@@ -77,7 +79,7 @@ def simulate(condition: Condition) -> tuple[NDArray[np.float64], list[Interval]]
         at = start + length
         if at > condition.seconds - 0.5:
             break
-        ramp = min(0.2 * length, 0.1)
+        ramp = min(0.2 * length, 0.1) if condition.ramp_s is None else condition.ramp_s
         inside = (stamps >= start) & (stamps < at)
         edge = np.minimum(stamps[inside] - start, at - stamps[inside])
         envelope[inside] = 0.5 - 0.5 * np.cos(np.pi * np.clip(edge / ramp, 0.0, 1.0))
