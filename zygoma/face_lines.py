@@ -47,7 +47,7 @@ MUSCLE_LINES: tuple[MuscleLine, ...] = (
         ((245, 188, 174, 198, 209, 129), (188, 217, 142, 165), (197, 6, 168, 8)),
     ),
     MuscleLine("levator labii superioris", (10,), ((120, 142, 203, 39), (119, 36, 206, 40))),
-    MuscleLine("zygomaticus major and minor", (12,), ((116, 50, 186, 61), (123, 205, 61), (118, 205, 40))),
+    MuscleLine("zygomaticus major and minor", (12,), ((116, 61), (117, 61), (118, 40))),
     MuscleLine("buccinator", (14,), ((147, 207, 61), (213, 216, 61))),
     MuscleLine("depressor anguli oris", (15,), ((150, 210, 57), (149, 211, 61))),
     MuscleLine("depressor labii inferioris", (16, 25), ((170, 204, 91), (140, 32, 182, 181))),

@@ -185,8 +185,11 @@ def _columns(
     for line in lines:
         strand = line.strands[0]
         target = _on_side(points, strand, "right")
-        outermost, middle = int(target[:, 0].argmin()), len(target) // 2
-        targets.append((line, target[outermost if strand[0] == strand[-1] else middle]))
+        if strand[0] == strand[-1]:
+            targets.append((line, target[target[:, 0].argmin()]))
+        else:
+            half = 0.5 * (len(target) - 1)
+            targets.append((line, 0.5 * (target[math.floor(half)] + target[math.ceil(half)])))
     targets.sort(key=lambda item: float(item[1][1]))
     mirrored = [(line, target * (-1.0, 1.0)) for line, target in targets]
     if sides == "both":
@@ -274,9 +277,10 @@ def _plate_of_fields(face: CanonicalFace, muscles: Sequence[Muscle], sides: Side
         f"arrows drawn {_ARROWS_TIMES:.0f} times as long unless noted; IOD = inter-ocular distance"
     )
     yield _text(WIDTH_PX / 2, top + 53, subtitle, 14, "middle", "#555")
+    indent = 0.5 * (WIDTH_PX - min(len(muscles), _COLUMNS) * _PANEL_PX[0])
     for index, muscle in enumerate(muscles):
-        column, row = index % _COLUMNS, index // _COLUMNS
-        yield from _panel(face, muscle, sides, column * _PANEL_PX[0], top + 80 + row * _PANEL_PX[1])
+        row, column = divmod(index, _COLUMNS)
+        yield from _panel(face, muscle, sides, indent + column * _PANEL_PX[0], top + 80 + row * _PANEL_PX[1])
 
 
 def _panel(face: CanonicalFace, muscle: Muscle, sides: Sides, x: float, y: float) -> Iterator[str]:
