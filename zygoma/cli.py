@@ -253,6 +253,23 @@ def publish(
 
 
 @app.command()
+def wiring(
+    emg: Annotated[str | None, typer.Option(help="Name of the EMG stream, if there are several.")] = None,
+    json: Json = False,
+    lan: Lan = False,
+) -> None:
+    """Make faces, and learn which EMG channel is on which muscle and side.
+
+    Exit code 1 when a lead is swapped or dead.
+
+    Example: zygoma wiring
+    """
+    from zygoma.wiring import run_wiring
+
+    raise typer.Exit(0 if run_wiring(name=emg, as_json=json, lan=lan) else 1)
+
+
+@app.command()
 def record(
     seconds: Seconds = 0.0,
     subject: Subject = "01",
@@ -535,6 +552,7 @@ class BenchName(StrEnum):
     SCENARIO = "scenario"
     SPOTTING = "spotting"
     EMG = "emg"
+    MONITOR = "monitor"
 
 
 @app.command()
