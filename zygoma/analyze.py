@@ -25,7 +25,7 @@ from processing.camera import Faces, predecoded
 from processing.face_quality import FLAG_WORDS, FaceFlag, flags_in
 from processing.neutral import Neutral
 from zygoma.calibrated import CalibratedPipeline
-from zygoma.calibration import Calibration
+from zygoma.calibration import Calibration, session_calibration
 from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
 from zygoma.report import write_report
 from zygoma.tables import TableWriter, write_events
