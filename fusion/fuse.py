@@ -178,7 +178,8 @@ class Fusion:
             self._thermal_spec = skin.spec
             self._valence.bind(skin.spec)
         self._thermal.extend(skin)
-        if skin.spec.rate_hz >= _THERMAL_MOTION_HZ:
+        rate_hz = skin.spec.rate_hz or float(skin.spec.metadata.get("frame_rate_hz", "0"))
+        if rate_hz >= _THERMAL_MOTION_HZ:
             for movement in movements:
                 if not movement.provisional:
                     heapq.heappush(self._thermal_movements, (movement.found_s, movement.id, movement))

@@ -6,16 +6,20 @@ never valence and, at 9 Hz, never a micro-expression. A value that cannot be tru
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.stream import Block, StreamSpec
+from processing.findings import Movement
 from processing.thermal_checks import PixelCheck, PixelFaults, Shutter, ShutterWatch, WarmUpWatch
 from processing.thermal_features import Baseline, RegionReader, SlopeWindow
+from processing.thermal_mapping import ThermalMapping
 from processing.thermal_model import (
     COMMON,
     FEATURES,
@@ -26,7 +30,8 @@ from processing.thermal_model import (
     muscle_warming,
     skin_spec,
 )
-from processing.thermal_regions import REFERENCE, REGIONS
+from processing.thermal_motion import ThermalMotion
+from processing.thermal_regions import OUTER_EYE_CORNERS, REFERENCE, REGIONS
 from processing.thermal_tracking import FaceTracker, FindFace, Registration
 
 __all__ = [
@@ -64,6 +69,7 @@ class SkinTemperature:
         rest: (start, end) in the seconds of the stamps: the baseline is the mean over it. None: over the
             first stable stretch.
         settings: See `ThermalSettings`.
+        mapping: From the visible camera's pixels to those of this one; makes `carry_over` work.
     """
 
     def __init__(
@@ -71,23 +77,58 @@ class SkinTemperature:
         find_face: FindFace | None = None,
         rest: tuple[float, float] | None = None,
         settings: ThermalSettings | None = None,
+        mapping: ThermalMapping | None = None,
     ) -> None:
         self.settings = settings or ThermalSettings()
+        self.mapping = mapping
         self._rest = rest
         self._tracker = FaceTracker(find_face or _packaged_face_finder())
         self._input: StreamSpec | None = None
         self._output: StreamSpec | None = None
         self._columns: dict[str, int] = {}
         self._reasons: tuple[str, ...] = ()
+        self._carried: tuple[tuple[float, NDArray[np.float64]], ...] = ()
         self.reset()
 
     def spec_for(self, input_spec: StreamSpec) -> StreamSpec:
         """The stream that `process` makes of `input_spec`.
 
         Raises:
-            InvalidSignal: Not a thermal stream in degrees Celsius.
+            InvalidSignal: Not a thermal stream in degrees Celsius, or not of the mapping's proportions.
         """
-        return skin_spec(input_spec)
+        if self.mapping is not None and input_spec.frame is not None:
+            size = (input_spec.frame.width, input_spec.frame.height)
+            self.mapping = self.mapping.for_sizes(self.mapping.camera_size, size)
+        return skin_spec(input_spec, self.mapping)
+
+    def carry_over(
+        self, points_px: NDArray[np.floating[Any]], time_s: float, picture_size: tuple[int, int]
+    ) -> None:
+        """Take the face as the visible camera saw it, for when it is not found in the thermal picture.
+
+        May be called from another thread than `process`. A thermal frame uses the newest face of
+        `ThermalSettings.carry_lag_s` before it, or older: by then a visible frame has been measured, so that
+        the result depends on the stamps alone.
+
+        Args:
+            points_px: The face mesh [478, 2 or 3] in pixels of the visible picture.
+            time_s: Stamp of that picture.
+            picture_size: Its width and height.
+
+        Raises:
+            InvalidSignal: The mapping was made with a camera of other proportions.
+        """
+        if self.mapping is None or (self._carried and time_s <= self._carried[-1][0]):
+            return
+        mapping = self.mapping.for_sizes(picture_size, self.mapping.thermal_size)
+        # One assignment: the other thread sees the old faces or the new ones.
+        self._carried = (*self._carried[-31:], (time_s, mapping.to_thermal(points_px)))
+
+    def _carried_px(self, time_s: float) -> NDArray[np.float64] | None:
+        newest_s = time_s - self.settings.carry_lag_s
+        oldest_s = newest_s - self.settings.carry_max_age_s
+        faces = (face for stamp_s, face in reversed(self._carried) if oldest_s <= stamp_s <= newest_s)
+        return next(faces, None)
 
     def reset(self) -> None:
         """Forget face, baseline and camera state, as for a new stream."""
@@ -113,6 +154,9 @@ class SkinTemperature:
         self._last_faults = ""
         self._had_face = False
         self._events: list[ThermalEvent] = []
+        self._carried = ()
+        self._motion = ThermalMotion()
+        self._movements: list[Movement] = []
 
     def process(self, block: Block) -> Block:
         """One row per frame; `reasons` then tells why values are missing.
@@ -155,6 +199,11 @@ class SkinTemperature:
         events, self._events = tuple(self._events), []
         return events
 
+    def take_movements(self) -> tuple[Movement, ...]:
+        """Brief movements of the skin since the last call; none from a camera below 25 Hz."""
+        movements, self._movements = tuple(self._movements), []
+        return movements
+
     @property
     def faults(self) -> PixelFaults:
         """Dead pixels, rows and columns of the camera as known so far."""
@@ -174,6 +223,7 @@ class SkinTemperature:
         self._last_s = time_s
         if lost:
             self._slopes.clear()
+            self._motion.reset()
         shutter = self._shutter.update(time_s, flagged, frame, lost)
         self._put(row, "ffc", 1.0 if shutter is Shutter.CLOSED else 0.0)
         if self._frames <= self.settings.start_up_frames:
@@ -189,11 +239,13 @@ class SkinTemperature:
         drift = self._warm_up.update(time_s, celsius)
         self._put(row, "camera_drift_celsius_per_s", drift)
         settled = self._settled(time_s, drift)
-        registration = self._tracker.follow(celsius, time_s)
+        registration = self._tracker.follow(celsius, time_s, self._carried_px(time_s))
         self._put(row, "registration_correlation", self._tracker.correlation)
         if registration is None:
+            self._motion.reset()
             self._without_face(row, time_s)
             return
+        self._watch_motion(registration, time_s)
         self._measure(row, celsius, registration, time_s, settled)
 
     def _shut(self, row: _Row, shutter: Shutter, time_s: float) -> bool:
@@ -206,6 +258,7 @@ class SkinTemperature:
             self._carry = "ffc"
             self._step_variance += self.settings.ffc_residual_celsius**2
             self._slopes.clear()
+            self._motion.reset()
             self._warm_up.restart()
             self._baseline.interrupt(time_s)
         self._last_shutter = shutter
@@ -273,7 +326,8 @@ class SkinTemperature:
         delta = signal - self._baseline.level if self._baseline.ready else np.full(len(REGIONS), np.nan)
         delta_se = self._delta_se(registration)
         self._put_regions(row, trusted, delta, delta_se)
-        self._put(row, "registration_residual_px", registration.residual_px)
+        self._put(row, "registration_residual_px", self._residual_px(registration))
+        self._put(row, "carried_over", float(registration.carried))
         self._put_arousal(row, delta, delta_se)
         faulty = [name for name, value in zip(REGIONS, trusted, strict=True) if np.isnan(value)]
         if faulty:
@@ -284,6 +338,14 @@ class SkinTemperature:
             self._finish(row, Reason.NO_BASELINE, "the baseline is not there yet")
         else:
             self._finish(row, Reason.NONE, "")
+
+    def _watch_motion(self, registration: Registration, time_s: float) -> None:
+        if registration.renewed:
+            self._motion.reset()
+        eyes = registration.keyframe.landmarks_px[list(OUTER_EYE_CORNERS)]
+        self._movements += self._motion.update(
+            time_s, registration.shifts_px, float(np.hypot(*(eyes[1] - eyes[0]))), registration.correlation
+        )
 
     def _carry_over(self, trusted: NDArray[np.float64]) -> None:
         """Keep deltas continuous over a step that is the camera's (FFC) or the keyframe's, not the skin's."""
@@ -304,7 +366,7 @@ class SkinTemperature:
     def _delta_se(self, registration: Registration) -> NDArray[np.float64]:
         """Noise of the series, misplacement of the region, error of the baseline, steps carried over."""
         gradient = np.hypot(*registration.keyframe.gradient.T)
-        displaced = gradient * registration.residual_px
+        displaced = gradient * self._residual_px(registration)
         displaced = np.hypot(
             displaced, np.where(np.arange(len(REGIONS)) == REFERENCE, 0, displaced[REFERENCE])
         )
@@ -312,6 +374,13 @@ class SkinTemperature:
         baseline = np.nan_to_num(self._baseline.level_se)
         error: NDArray[np.float64] = np.sqrt(noise**2 + displaced**2 + baseline**2 + self._step_variance)
         return error
+
+    def _residual_px(self, registration: Registration) -> float:
+        """Of the registration, and of the mapping where the regions were placed by it alone."""
+        placed = registration.carried and registration.renewed and self.mapping is not None
+        return math.hypot(
+            registration.residual_px, self.mapping.residual_px if placed and self.mapping else 0.0
+        )
 
     # -- output --------------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ def make_template(
 
     `depth_px` [height, width] is that of the skin there.
     """
-    down, across = np.gradient(band.astype(np.float64))
+    down, across = (np.asarray(slope) for slope in np.gradient(band.astype(np.float64)))
     rows, columns = np.nonzero(mask)
     keep = np.ones(len(rows), dtype=np.bool_)
     if len(rows) > _MOST_POINTS:

@@ -271,13 +271,13 @@ def _judge_pixels(
     for y in range(height):
         for x in range(width):
             value = np.int32(frame[y, x])
-            suspect = value < low_limit or value > high_limit
+            suspect = bool(value < low_limit or value > high_limit)
             if not suspect:
                 if 0 < y < height - 1 and 0 < x < width - 1:
                     # At most one neighbour may excuse a pixel, so along one axis both are far away.
                     above = abs(2 * value - np.int32(frame[y - 1, x]) - np.int32(frame[y + 1, x]))
                     beside = abs(2 * value - np.int32(frame[y, x - 1]) - np.int32(frame[y, x + 1]))
-                    suspect = (above > limit or beside > limit) and _sticks_out(frame, y, x)
+                    suspect = bool(above > limit or beside > limit) and _sticks_out(frame, y, x)
                 else:
                     suspect = _sticks_out(frame, y, x)
             doubt = suspicion[y, x]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec
+from processing.thermal_mapping import ThermalMapping
 from processing.thermal_regions import MUSCLES, REGIONS
 
 FEATURES = (
@@ -32,6 +33,7 @@ EXTRA_COMMON = (
     ("arousal", "normalized"),
     ("arousal_se", "normalized"),
     ("camera_drift_celsius_per_s", "celsius/second"),
+    ("carried_over", "none"),
     ("reason", "none"),
 )
 
@@ -67,6 +69,9 @@ class ThermalSettings:
         arousal_celsius: Cooling of the nose tip relative to the forehead that counts as arousal 1.
         arousal_lag_s: Lag of the skin behind its blood supply, made up for with the slope.
         ffc_residual_celsius: Standard deviation of what an FFC shifts one region against another.
+        carry_lag_s: A face carried over from the visible camera is at least so much older than the frame, the
+            time that camera's frames take to be measured.
+        carry_max_age_s: And at most so much older than that.
     """
 
     start_up_frames: int = 5
@@ -80,6 +85,8 @@ class ThermalSettings:
     arousal_celsius: float = 0.5
     arousal_lag_s: float = 4.0
     ffc_residual_celsius: float = 0.02
+    carry_lag_s: float = 0.15
+    carry_max_age_s: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -111,8 +118,8 @@ class MuscleWarming:
     intensity_se: float
 
 
-def skin_spec(input_spec: StreamSpec) -> StreamSpec:
-    """The stream that skin temperature makes of a thermal stream.
+def skin_spec(input_spec: StreamSpec, mapping: ThermalMapping | None = None) -> StreamSpec:
+    """The stream that skin temperature makes of a thermal stream; its metadata tells a mapping's residual.
 
     Raises:
         InvalidSignal: Not a thermal stream in degrees Celsius.
@@ -128,6 +135,15 @@ def skin_spec(input_spec: StreamSpec) -> StreamSpec:
             f"{input_spec.name} carries no temperatures: publish it from a radiometric camera as int16 "
             "centi-degrees Celsius, or calibrate it first."
         )
+    # Stamps are irregular, so the camera's nominal rate stands in the metadata only.
+    rate = {name: value for name, value in input_spec.metadata.items() if name == "frame_rate_hz"}
+    mapped = {}
+    if mapping is not None:
+        mapped = {
+            "mapping": mapping.method,
+            "mapping_residual_px": f"{mapping.residual_px:.2f}",
+            "mapping_samples": str(mapping.samples),
+        }
     channels = [
         Channel(f"{region}_{name}", unit, "SkinTemperature") for region in REGIONS for name, unit in FEATURES
     ]
@@ -145,7 +161,13 @@ def skin_spec(input_spec: StreamSpec) -> StreamSpec:
         rate_hz=input_spec.rate_hz,
         dtype=SampleType.FLOAT32,
         source_id=f"{input_spec.source_id}-skin-temperature",
-        metadata={"source": input_spec.source_id, "delta_reference": "forehead"},
+        metadata={
+            "source": input_spec.source_id,
+            "delta_reference": "forehead",
+            "reasons": ", ".join(f"{reason.value} {reason.name.lower()}" for reason in Reason),
+            **mapped,
+            **rate,
+        },
     )
 
 

@@ -19,7 +19,7 @@ from scipy.interpolate import LinearNDInterpolator
 from processing.thermal_alignment import STILL, Placement, Template, align, make_template
 from processing.thermal_refine import Surroundings, local_shifts, surroundings
 from processing.thermal_regions import OUTER_EYE_CORNERS, REGIONS, RegionSamples, face_mask, region_samples
-from processing.thermal_rendering import RENDERINGS
+from processing.thermal_rendering import RENDERINGS, Rendering
 
 FindFace: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[Any] | None]
 """Takes an RGB rendering uint8 [height, width, 3]; returns the mesh [478, 2+] in its pixels, or None."""
@@ -178,14 +178,9 @@ class FaceTracker:
     def _search(self, celsius: Image) -> NDArray[np.float64] | None:
         """Landmarks [478, 2 or 3] in pixels of the frame when a plausible face is found."""
         for _ in range(_RENDERINGS_PER_SEARCH):
-            rendering, scale = RENDERINGS[self._next_rendering](celsius)
-            found = self._find_face(rendering)
-            if found is not None:
-                # Cubic enlargement aligns the pictures' outer borders, not their first pixel centres.
-                landmarks = np.asarray(found, dtype=np.float64) / scale
-                landmarks[:, :2] += 0.5 / scale - 0.5
-                if _is_face(celsius, landmarks):
-                    return landmarks
+            landmarks = _landmarks_in(celsius, RENDERINGS[self._next_rendering], self._find_face)
+            if landmarks is not None:
+                return landmarks
             # The rendering that found a face is the first to be asked again.
             self._next_rendering = (self._next_rendering + 1) % len(RENDERINGS)
         return None
@@ -225,6 +220,23 @@ class FaceTracker:
         return Registration(
             keyframe, self._placement, shifts, correlation, residual_px, renewed=False, carried=carried
         )
+
+
+def find_thermal_face(celsius: Image, find_face: FindFace) -> NDArray[np.float64] | None:
+    """Landmarks [478, 2 or 3] of the face in a single picture, in its pixels; None when none is found."""
+    found = (_landmarks_in(celsius, rendering, find_face) for rendering in RENDERINGS)
+    return next((landmarks for landmarks in found if landmarks is not None), None)
+
+
+def _landmarks_in(celsius: Image, rendering: Rendering, find_face: FindFace) -> NDArray[np.float64] | None:
+    picture, scale = rendering(celsius)
+    found = find_face(picture)
+    if found is None:
+        return None
+    # Cubic enlargement aligns the pictures' outer borders, not their first pixel centres.
+    landmarks = np.asarray(found, dtype=np.float64) / scale
+    landmarks[:, :2] += 0.5 / scale - 0.5
+    return landmarks if _is_face(celsius, landmarks) else None
 
 
 def make_keyframe(celsius: Image, mesh_px: NDArray[np.float64]) -> Keyframe:
@@ -319,7 +331,7 @@ def _affine_between(start_px: NDArray[np.float64], end_px: NDArray[np.float64]) 
 
 def _region_gradients(celsius: Image, samples: RegionSamples) -> NDArray[np.float64]:
     smooth = _image(cv2.GaussianBlur(celsius, (0, 0), _FINE_SIGMA_PX))
-    slope_y, slope_x = np.gradient(smooth)
+    slope_y, slope_x = (np.asarray(slope) for slope in np.gradient(smooth))
     columns, rows = samples.points_px.astype(np.intp).T
     gradients = np.full((len(samples.starts) - 1, 2), np.nan)
     for region, (a, b) in enumerate(zip(samples.starts, samples.starts[1:], strict=False)):

@@ -32,6 +32,7 @@ from processing.findings import Burst
 from processing.neutral import Neutral
 from processing.spotting import MicroMovementSpotter
 from processing.thermal import SkinTemperature
+from processing.thermal_mapping import ThermalMapping
 
 SENSOR_KINDS = (Kind.CAMERA, Kind.EMG, Kind.THERMAL)
 """Kinds the pipeline measures from; every other stream is carried along, not processed."""
@@ -53,6 +54,8 @@ class PipelineSettings:
         face_model: Another face_landmarker.task than the packaged one.
         calibration: Per-person values, by processor: ``neutral``, ``emg`` and ``valence``
             (`zygoma.calibration.Calibration.for_pipeline`).
+        thermal_mapping: From the camera's pixels to the thermal camera's (`zygoma calibrate thermal`): the
+            face is carried over where the thermal picture alone does not show it.
         mirrored: The camera's pictures are mirrored, whatever its stream says.
     """
 
@@ -61,6 +64,7 @@ class PipelineSettings:
     face_model: Path | None = None
     calibration: Mapping[str, Any] = field(default_factory=dict)
     mirrored: bool = False
+    thermal_mapping: ThermalMapping | None = None
 
 
 class Pipeline:
@@ -122,7 +126,7 @@ class Pipeline:
             self._emg = chain(calibration=self.settings.calibration.get("emg"), rest=rest)
             output = self._emg.spec_for(spec)
         elif spec.kind is Kind.THERMAL:
-            self._thermal = SkinTemperature(rest=rest)
+            self._thermal = SkinTemperature(rest=rest, mapping=self.settings.thermal_mapping)
             output = self._thermal.spec_for(spec)
         else:
             raise ValueError(
@@ -141,10 +145,20 @@ class Pipeline:
         # What moved in the frame before belongs to this frame's row: it has to be there first, or the
         # result would hang on the speed of threads.
         self._settle()
+        self._carry_over(faces)
         with self._lock:
             self._fusion.push_camera(faces.action_units)
             self._quality_events += self._quality.process(faces.action_units)
         return faces
+
+    def _carry_over(self, faces: Faces) -> None:
+        """Tell the thermal processor where the camera saw the face."""
+        if self._thermal is None or self.settings.thermal_mapping is None:
+            return
+        stamps = faces.action_units.timestamps.tolist()
+        for stamp_s, points, gray in zip(stamps, faces.points, faces.grays, strict=True):
+            if points is not None and gray is not None:
+                self._thermal.carry_over(points, stamp_s, (gray.shape[1], gray.shape[0]))
 
     def follow(self, faces: Faces) -> None:
         """Follow the skin through the frame of `faces`, while the caller goes on to the next frame's face."""
@@ -175,8 +189,9 @@ class Pipeline:
         """Measure the pictures of `block` and hand them to fusion."""
         assert self._thermal is not None, "attach the thermal stream first"
         skin = self._thermal.process(block)
+        movements = self._thermal.take_movements()
         with self._lock:
-            self._fusion.push_thermal(skin)
+            self._fusion.push_thermal(skin, movements)
         return skin
 
     def drain(self, alive: frozenset[Kind], *, flush: bool = False) -> Fused:

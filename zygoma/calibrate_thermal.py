@@ -1,0 +1,183 @@
+"""`zygoma calibrate thermal`: how pixels of the camera map to pixels of the thermal camera, measured once.
+
+Both watch the person, or a heated board, for some seconds; what they saw at the same moments is fitted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from acquisition.clock import lsl_clock
+from acquisition.stream import Block, DeviceNotFound, Kind, StreamSpec
+from processing.landmarks import FaceMesh
+from processing.thermal_mapping import (
+    Pair,
+    ThermalMapping,
+    find_board,
+    fit_board,
+    fit_faces,
+    render_for_board,
+)
+from processing.thermal_tracking import FindFace, find_thermal_face
+from zygoma.readers import StreamReaders
+
+SPACING_S = 0.4
+_MOST_APART_S = 0.05
+_MOST_MOMENTS = 60
+
+
+class MomentCollector:
+    """Picks moments at which both cameras have a picture.
+
+    Args:
+        spacing_s: At least as far apart.
+    """
+
+    def __init__(self, spacing_s: float = SPACING_S) -> None:
+        self._spacing_s = spacing_s
+        self._pictures: deque[tuple[float, Any]] = deque(maxlen=64)
+        self._waiting: deque[tuple[float, NDArray[np.float32]]] = deque(maxlen=64)
+        self._last_s = -np.inf
+        self.moments: list[tuple[Any, NDArray[np.float32]]] = []
+        """(JPEG bytes or BGR picture, temperatures in degC) of each moment."""
+
+    def add(self, block: Block) -> None:
+        """Take a block of either camera; other kinds are ignored."""
+        if block.spec.kind is Kind.CAMERA:
+            for stamp_s, picture in zip(block.timestamps.tolist(), block.data, strict=True):
+                self._pictures.append((stamp_s, picture))
+                self._match(stamp_s)
+        elif block.spec.kind is Kind.THERMAL and block.spec.frame is not None:
+            shape = (block.spec.frame.height, block.spec.frame.width)
+            for stamp_s, row in zip(block.timestamps.tolist(), block.array, strict=True):
+                if stamp_s >= self._last_s + self._spacing_s:
+                    self._last_s = stamp_s
+                    celsius = row[: block.spec.pixel_count].reshape(shape).astype(np.float32) / 100
+                    self._waiting.append((stamp_s, celsius))
+            if self._pictures:
+                self._match(self._pictures[-1][0])
+
+    def _match(self, seen_s: float) -> None:
+        while self._waiting and self._waiting[0][0] <= seen_s and len(self.moments) < _MOST_MOMENTS:
+            felt_s, celsius = self._waiting.popleft()
+            stamp_s, picture = min(self._pictures, key=lambda item: abs(item[0] - felt_s))
+            if abs(stamp_s - felt_s) <= _MOST_APART_S:
+                self.moments.append((picture, celsius))
+
+
+def mapping_from(
+    moments: list[tuple[Any, NDArray[np.float32]]],
+    board: tuple[int, int] | None = None,
+    on_moment: Callable[[int], None] = lambda done: None,
+) -> ThermalMapping:
+    """Find face or board in both pictures of each moment, and fit the map.
+
+    Args:
+        moments: See `MomentCollector.moments`.
+        board: Inner corners or circles per row and column; None uses the face.
+        on_moment: Told how many moments are done.
+
+    Raises:
+        InvalidSignal: Not seen by both, or they do not agree.
+    """
+    pairs: list[Pair] = []
+    camera_size = thermal_size = (0, 0)
+    with FaceMesh("image") as mesh:
+
+        def find_face(rgb: NDArray[np.uint8]) -> NDArray[Any] | None:
+            found = mesh.detect(rgb, 0.0)
+            return None if found is None else found.points_px
+
+        for done, (picture, celsius) in enumerate(moments):
+            bgr = picture
+            if isinstance(picture, bytes):
+                bgr = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+            if bgr is not None:
+                camera_size, thermal_size = bgr.shape[1::-1], celsius.shape[::-1]
+                pair = (
+                    _face_pair(bgr, celsius, find_face) if board is None else _board_pair(bgr, celsius, board)
+                )
+                pairs += [pair] if pair is not None else []
+            on_moment(done + 1)
+    return (fit_faces if board is None else fit_board)(pairs, camera_size, thermal_size)
+
+
+def _face_pair(bgr: NDArray[np.uint8], celsius: NDArray[np.float32], find_face: FindFace) -> Pair | None:
+    seen = find_face(np.ascontiguousarray(bgr[:, :, ::-1]))
+    felt = None if seen is None else find_thermal_face(celsius, find_face)
+    if seen is None or felt is None:
+        return None
+    return np.asarray(seen, dtype=np.float64)[:, :2], felt[:, :2]
+
+
+def _board_pair(bgr: NDArray[np.uint8], celsius: NDArray[np.float32], board: tuple[int, int]) -> Pair | None:
+    rendering, scale = render_for_board(celsius)
+    seen = find_board(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), dtype=np.uint8), *board)
+    felt = None if seen is None else find_board(rendering, *board)
+    return None if seen is None or felt is None else (seen, (felt + 0.5) / scale - 0.5)
+
+
+def watch_streams(
+    seconds: float, *, lan: bool = False, on_time: Callable[[float], None] = lambda done_s: None
+) -> MomentCollector:
+    """Collect moments from the camera and the thermal stream on the network.
+
+    Raises:
+        DeviceNotFound: One of them is not there.
+    """
+    collector = MomentCollector()
+    there: set[Kind] = set()
+
+    def attach(spec: StreamSpec) -> Callable[[Block], None] | None:
+        if spec.kind in there:
+            return None
+        there.add(spec.kind)
+        return collector.add
+
+    readers = StreamReaders(
+        attach,
+        on_incident=lambda incident: None,
+        clock=lsl_clock,
+        wanted=lambda spec: spec.kind in (Kind.CAMERA, Kind.THERMAL) and spec.kind not in there,
+    )
+    readers.start()
+    start_s = lsl_clock()
+    try:
+        while readers.running and lsl_clock() - start_s < seconds:
+            time.sleep(0.1)
+            on_time(lsl_clock() - start_s)
+    finally:
+        readers.stop()
+    readers.raise_failure()
+    for kind, device in ((Kind.CAMERA, "camera"), (Kind.THERMAL, "thermal")):
+        if kind not in there:
+            raise DeviceNotFound(
+                f"There is no {kind} stream: start one with 'zygoma publish {device}', then calibrate again."
+            )
+    return collector
+
+
+def save_mapping(mapping: ThermalMapping, path: Path) -> None:
+    """Write it for ``--thermal-mapping``."""
+    path.write_text(json.dumps(mapping.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def load_mapping(path: Path) -> ThermalMapping:
+    """Read it back.
+
+    Raises:
+        DeviceNotFound: No such file.
+        InvalidSignal: Not such a file.
+    """
+    if not path.is_file():
+        raise DeviceNotFound(f"There is no file {path}: make one with 'zygoma calibrate thermal'.")
+    return ThermalMapping.from_json(path.read_text(encoding="utf-8"))
