@@ -127,7 +127,8 @@ def session_inputs(path: Path) -> Inputs:
             f"{path} holds no camera, EMG or thermal stream to analyse; its streams: {found}."
         )
     blocks = {kind: iter(recording.blocks(spec)) for kind, spec in specs.items()}
-    return Inputs(specs, blocks, recording.start_s, recording.duration_s, recording.path.stem)
+    label, calibration = recording.path.stem, session_calibration(recording.session)
+    return Inputs(specs, blocks, recording.start_s, recording.duration_s, label, calibration)
 
 
 def source_inputs(sources: Mapping[Kind, Source], stack: ExitStack, label: str) -> Inputs:
