@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.stream import Channel
+from processing.appearance import Wrinkles, wrinkle_edges
 from processing.eyelids import SIDES, Blinking, lid_closure, lid_heights, lid_tightening, rise
 from processing.landmarks import FaceObservation
 from processing.mouth import jaw_drop, lip_gap, mouth_opening
@@ -88,12 +89,15 @@ _ERROR_ROWS = np.array(
 """The row of `_TO_COLUMNS` whose muscles' joint standard error stands for each AU."""
 
 _SIDED_COLUMNS = tuple((_COLUMN[f"AU{au}"], *_side_columns(au)) for au in TWO_SIDED)
-_CHEEK, _LID_TIGHT, _SMILE, _DIMPLE, _FROWN = (_side_columns(au) for au in (6, 7, 12, 14, 4))
+_CHEEK, _LID_TIGHT, _NOSE, _SMILE, _DIMPLE, _FROWN = (_side_columns(au) for au in (6, 7, 9, 12, 14, 4))
 _CLOSED, _BLINK = _side_columns(43), _side_columns(45)
 _EYELID = tuple(_COLUMN[f"blink_{side}"] for side in SIDES)
 _OPENING = tuple(_COLUMN[f"AU{au}"] for au in (25, 26, 27))
 
 _BROW_IN_SMILE = 0.3
+
+_RESTING = 0.2
+"""A face whose every action stays below this shows its skin at rest."""
 
 _FACS_LEVELS = ((0.05, ""), (0.2, "A"), (0.4, "B"), (0.6, "C"), (0.8, "D"))
 
@@ -188,6 +192,7 @@ class ActionUnitEstimator:
         self.channels = action_unit_channels()
         self._estimator = NeutralEstimator(None if neutral is not None else rest, neutral)
         self._person: _Person | None = None
+        self._wrinkles = Wrinkles()
         self.interrupt()
 
     @property
@@ -199,6 +204,7 @@ class ActionUnitEstimator:
         """Forget everything but a neutral that was given."""
         self._estimator.reset()
         self._person = None
+        self._wrinkles = Wrinkles()
         self.interrupt()
 
     def interrupt(self) -> None:
@@ -207,12 +213,16 @@ class ActionUnitEstimator:
         self._jitter_squared = 0.0
         self._blinking = (Blinking(), Blinking())
 
-    def update(self, observation: FaceObservation | None, time_s: float) -> NDArray[np.float32]:
+    def update(
+        self, observation: FaceObservation | None, time_s: float, gray: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.float32]:
         """One row (see `action_unit_channels`).
 
         Args:
             observation: The face, or None.
             time_s: Stamp of the frame.
+            gray: The picture that the face was found in, uint8 [height, width]; without it AU6 and AU9 rest
+                on landmarks alone.
         """
         if observation is None:
             self.interrupt()
@@ -234,6 +244,9 @@ class ActionUnitEstimator:
         self._smile(levels)
         self._mouth(levels, displacement, activations, person.model)
         self._eyes(levels, lid_heights(face), person.lids, time_s)
+        if gray is not None:
+            resting = max(levels) < _RESTING
+            self._skin(levels, self._wrinkles.update(wrinkle_edges(gray, points_px), resting, time_s))
         for both, right, left in _SIDED_COLUMNS:
             # As in FACS, an asymmetric action is as strong as its stronger side.
             levels[both] = max(levels[right], levels[left])
@@ -332,6 +345,17 @@ class ActionUnitEstimator:
             levels[_EYELID[eye]] = levels[_BLINK[eye]] = closure
             levels[_LID_TIGHT[eye]] = 0.0 if blinking else lid_tightening(now[eye], rest[eye])
             levels[_CLOSED[eye]] = 0.0 if blinking else closure
+            # A closing eye takes the skin about it along, without any raised cheek.
+            levels[_CHEEK[eye]] *= 1.0 - 0.8 * rise(closure, 0.35, 0.8)
+
+    @staticmethod
+    def _skin(levels: list[float], growth: list[float]) -> None:
+        """Crow's feet speak for raised cheeks; wrinkles beside the nose only confirm what landmarks saw."""
+        for eye in range(2):
+            open_share = 1.0 - rise(levels[_EYELID[eye]], 0.25, 0.6)
+            levels[_CHEEK[eye]] += 0.8 * open_share * rise(growth[eye], 0.02, 0.4)
+            seen = rise(levels[_NOSE[eye]], 0.03, 0.15)
+            levels[_NOSE[eye]] += 0.5 * seen * rise(growth[2 + eye], 0.02, 0.4)
 
     @staticmethod
     def _lips(levels: list[float]) -> None:

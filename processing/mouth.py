@@ -39,6 +39,6 @@ def mouth_opening(gap: float, jaw: float) -> tuple[float, float, float]:
         jaw: Fall of the jaw measured at the lower lip, IOD below neutral.
     """
     parted = rise(gap, 0.01, 0.13) * (1.0 - 0.65 * rise(jaw, 0.14, 0.3))
-    stretched = rise(jaw, 0.31, 0.45)
+    stretched = rise(jaw, 0.29, 0.43)
     dropped = rise(jaw, 0.03, 0.28) * (1.0 - 0.6 * stretched)
     return parted, dropped, stretched

@@ -27,6 +27,7 @@ from zygoma.options import (
     Port,
     Rest,
     SaveNeutral,
+    ThermalMappingFile,
     TlsCert,
     TlsKey,
     console,
@@ -36,6 +37,7 @@ from zygoma.options import (
     parse_rest,
     parse_size,
     print_json,
+    read_thermal_mapping,
 )
 
 app = typer.Typer(
@@ -127,6 +129,7 @@ def live(
     me_threshold: MeThreshold = None,
     face_model: FaceModel = None,
     mirrored: Mirrored = False,
+    thermal_mapping: ThermalMappingFile = None,
     neutral: NeutralFile = None,
     save_neutral: SaveNeutral = None,
     subject: Subject = "01",
@@ -170,6 +173,7 @@ def live(
                 face_model=face_model,
                 calibration=calibration_from(neutral),
                 mirrored=mirrored,
+                thermal_mapping=read_thermal_mapping(thermal_mapping),
             ),
             save_neutral=save_neutral,
         )
@@ -267,6 +271,43 @@ def wiring(
     from zygoma.wiring import run_wiring
 
     raise typer.Exit(0 if run_wiring(name=emg, as_json=json, lan=lan) else 1)
+
+
+calibrate = typer.Typer(no_args_is_help=True, help="Measure once what later runs need to know.")
+app.add_typer(calibrate, name="calibrate")
+
+
+@calibrate.command("thermal")
+def calibrate_thermal_command(
+    session: Annotated[
+        Path | None, typer.Argument(help="A recorded session instead of the streams on the network.")
+    ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(help="Use a heated board: inner corners, or circles, as 7x5. Without it the face."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long to watch.", min=2.0)] = 15.0,
+    out: Annotated[Path, typer.Option(help="Where the mapping is written.")] = Path("thermal_mapping.json"),
+    lan: Lan = False,
+    json: Json = False,
+) -> None:
+    """Map the camera's pixels to the thermal camera's: for faces that the thermal picture does not show.
+
+    Example: zygoma calibrate thermal --seconds 20; zygoma live --thermal-mapping thermal_mapping.json
+    """
+    from zygoma.calibrate_thermal import calibrate_thermal, parse_board
+
+    mapping = calibrate_thermal(
+        session, board=parse_board(board), seconds=seconds, out=out, lan=lan, quiet=json
+    )
+    if json:
+        print_json({"file": str(out), **mapping.to_json()})
+    else:
+        console.print(
+            f"{out}: {mapping.method}, {mapping.samples} moments, misses by {mapping.residual_px:.2f} "
+            f"thermal pixels. Use it with --thermal-mapping {out}.",
+            highlight=False,
+        )
 
 
 @app.command()
@@ -398,6 +439,7 @@ def analyze(
     me_threshold: MeThreshold = None,
     face_model: FaceModel = None,
     mirrored: Mirrored = False,
+    thermal_mapping: ThermalMappingFile = None,
     neutral: NeutralFile = None,
     save_neutral: SaveNeutral = None,
     json: Json = False,
@@ -419,7 +461,12 @@ def analyze(
         {"camera": camera, "emg": emg, "thermal": thermal},
         out=out,
         settings=PipelineSettings(
-            parse_rest(rest), me_threshold, face_model, calibration_from(neutral), mirrored
+            parse_rest(rest),
+            me_threshold,
+            face_model,
+            calibration_from(neutral),
+            mirrored,
+            read_thermal_mapping(thermal_mapping),
         ),
         save_neutral=save_neutral,
         channels=parse_channels(channel),
@@ -458,18 +505,24 @@ def atlas(
         bool, typer.Option("--face", help="Draw the muscles on the face: all, or those that belong to NAME.")
     ] = False,
     side: Annotated[FaceSide, typer.Option(help="The subject's own side that --face draws.")] = FaceSide.BOTH,
-    svg: Annotated[Path, typer.Option(help="Where --face draws.")] = Path("face-map.svg"),
+    svg: Annotated[
+        Path | None, typer.Option(help="Draw NAME (or everything) from brain to emotion, as figure 1 does.")
+    ] = None,
 ) -> None:
-    """Ask the brain-to-face map, in either direction, or draw it on the face.
+    """Ask the brain-to-face map, in either direction, or draw it.
 
-    Example: zygoma atlas AU12; zygoma atlas --face --svg muscles.svg
+    Example: zygoma atlas AU12; zygoma atlas --svg brain-to-face.svg; zygoma atlas --face --svg muscles.svg
     """
-    from zygoma.atlas_view import draw_face, print_atlas
+    from zygoma.atlas_view import draw_atlas, draw_face, print_atlas
 
     if face:
-        draw_face(name, svg, side=side.value)
+        draw_face(name, svg or Path("face-map.svg"), side=side.value)
+    elif svg is not None:
+        draw_atlas(name, svg)
     elif name is None:
-        raise typer.BadParameter("give an action unit, a muscle, a nerve branch or an emotion, or --face")
+        raise typer.BadParameter(
+            "give an action unit, a muscle, a nerve branch or an emotion, --face or --svg"
+        )
     else:
         print_atlas(name, as_json=json)
 
@@ -548,9 +601,11 @@ class BenchName(StrEnum):
     """The benchmarks there are."""
 
     LATENCY = "latency"
+    ACTION_UNITS = "action-units"
     ANALYZE = "analyze"
     SCENARIO = "scenario"
     SPOTTING = "spotting"
+    THERMAL = "thermal"
     EMG = "emg"
     MONITOR = "monitor"
 
@@ -561,6 +616,10 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter runs.")] = False,
     fps: Annotated[float, typer.Option(help="Camera rate for latency.")] = 30.0,
     seconds: Annotated[float, typer.Option(help="Length of a latency run.")] = 30.0,
+    video: Annotated[Path | None, typer.Option(help="Film of ramps for action-units.", exists=True)] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Its table: frame,au,drive (AU12L = her left).", exists=True)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure; --json ends with one line of JSON.
@@ -569,9 +628,11 @@ def bench(
     """
     import importlib
 
-    module = importlib.import_module(f"zygoma.bench.{name.value}")
+    module = importlib.import_module(f"zygoma.bench.{name.value.replace('-', '_')}")
     if name is BenchName.LATENCY:
         result = module.run(fps=fps, seconds=min(seconds, 10.0) if quick else seconds)
+    elif name is BenchName.ACTION_UNITS:
+        result = module.run(quick=quick, video=video, truth=truth)
     else:
         result = module.run(quick=quick)
     if json:
