@@ -132,6 +132,10 @@ def live(
     thermal_mapping: ThermalMappingFile = None,
     neutral: NeutralFile = None,
     save_neutral: SaveNeutral = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Earlier guided session of this person, whose calibration holds.", exists=True),
+    ] = None,
     subject: Subject = "01",
     session: SessionName = "01",
     task: Task = "live",
@@ -153,6 +157,7 @@ def live(
     Example: zygoma live --record --subject 07
     """
     from acquisition.stream import Kind
+    from zygoma.calibration import load_calibration
     from zygoma.neutral_file import calibration_from
     from zygoma.pipeline import PipelineSettings
     from zygoma.run import LiveOptions, monitor_options, run_live
@@ -176,6 +181,7 @@ def live(
                 thermal_mapping=read_thermal_mapping(thermal_mapping),
             ),
             save_neutral=save_neutral,
+            calibration=None if calibration is None else load_calibration(calibration),
         )
     )
 

@@ -23,6 +23,7 @@ from acquisition.recorder import Recorder
 from acquisition.session import new_run
 from acquisition.stream import DeviceNotFound, EndOfStream, Kind, Source
 from fusion.events import FaceEvent
+from zygoma.calibration import Calibration
 from zygoma.engine import Engine, EngineSettings
 from zygoma.monitor.access import Access
 from zygoma.monitor.live import Monitor, MonitorOptions
@@ -48,6 +49,7 @@ class LiveOptions:
         headless: Neither the page nor the full-screen view.
         monitor: How the page is served.
         publish: Put the derived streams on LSL.
+        calibration: Of an earlier session; what is recorded carries it on.
         save_neutral: File that the person's neutral face is written to at the end.
     """
 
@@ -60,6 +62,7 @@ class LiveOptions:
     names: Mapping[Kind, str] = field(default_factory=dict)
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     save_neutral: Path | None = None
+    calibration: Calibration | None = None
     monitor: MonitorOptions = field(default_factory=MonitorOptions)
     publish: bool = True
 
@@ -98,7 +101,8 @@ def _recorder(options: LiveOptions) -> Iterator[Recorder | None]:
         yield None
         return
     subject, session, task = options.record
-    paths = new_run(options.recordings, subject, session, task)
+    calibration = None if options.calibration is None else options.calibration.to_json()
+    paths = new_run(options.recordings, subject, session, task, calibration=calibration)
     with Recorder(paths) as recorder:
         yield recorder
     if not options.json:
@@ -159,7 +163,9 @@ def _run_engine(
     # What is loaded by now stays: the collector need not walk through it again while frames come in.
     gc.collect()
     gc.freeze()
-    settings = EngineSettings(pipeline=options.pipeline, names=options.names, publish=options.publish)
+    known = {} if options.calibration is None else options.calibration.for_pipeline()
+    pipeline = replace(options.pipeline, calibration={**known, **options.pipeline.calibration})
+    settings = EngineSettings(pipeline=pipeline, names=options.names, publish=options.publish)
     with _recorder(options) as recorder, _monitor(options, recorder) as monitor:
         engine = Engine(
             settings,
