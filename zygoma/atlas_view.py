@@ -1,4 +1,4 @@
-"""The brain-to-face map on the terminal."""
+"""The brain-to-face map on the terminal and as figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.table import Table
 
 from acquisition.stream import ZygomaError
-from fusion.atlas import load_atlas
+from fusion.atlas import Answer, load_atlas
+from zygoma.atlas_figure import atlas_figure
 from zygoma.face_map import Sides, face_map
 from zygoma.options import console, print_json
 
@@ -30,16 +31,25 @@ def draw_face(subject: str | None, path: Path, *, side: Sides) -> None:
     console.print(f"The face map is in {path}", highlight=False, soft_wrap=True)
 
 
+def draw_atlas(subject: str | None, path: Path) -> None:
+    """Write the figure from brain to face: the whole map, or the ways through `subject`.
+
+    Raises:
+        ZygomaError: The atlas does not know `subject`; says what it does know.
+    """
+    figure = atlas_figure(_ask(subject) if subject is not None else None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(figure, encoding="utf-8")
+    console.print(f"The figure is in {path}", highlight=False, soft_wrap=True)
+
+
 def print_atlas(subject: str, *, as_json: bool) -> None:
     """Print every way from the brain through `subject` to an emotion.
 
     Raises:
         ZygomaError: The atlas does not know `subject`; says what it does know.
     """
-    try:
-        answer = load_atlas().ask(subject)
-    except KeyError as error:
-        raise ZygomaError(f"{error.args[0]}.") from None
+    answer = _ask(subject)
     if as_json:
         print_json(answer.to_dict())
         return
@@ -52,3 +62,10 @@ def print_atlas(subject: str, *, as_json: bool) -> None:
     console.print(table)
     for point in answer.disagreements:
         console.print(f"Disagreement: {point}", highlight=False)
+
+
+def _ask(subject: str) -> Answer:
+    try:
+        return load_atlas().ask(subject)
+    except KeyError as error:
+        raise ZygomaError(f"{error.args[0]}.") from None
