@@ -314,6 +314,7 @@ def _read_brainvision(path: Path, channels: Mapping[str, str], rate_hz: float | 
         common, infos = header["Common Infos"], header["Channel Infos"]
         count = int(common["NumberOfChannels"])
         rate = 1e6 / float(common["SamplingInterval"])
+        promised = int(common.get("DataPoints") or 0)
         entries = [infos[f"Ch{i + 1}"].split(",") for i in range(count)]
     except (KeyError, ValueError) as error:
         raise InvalidSignal(f"{path.name} is no BrainVision header: {error} is missing or wrong.") from None
@@ -333,13 +334,19 @@ def _read_brainvision(path: Path, channels: Mapping[str, str], rate_hz: float | 
     dtype = np.dtype(types[binary])
     raw = np.fromfile(data_path, dtype=dtype)
     notes = []
-    if len(raw) % count or data_path.stat().st_size % dtype.itemsize:
-        notes.append("The last sample is incomplete and left out, the file may be cut off.")
+    cut_off = bool(len(raw) % count or data_path.stat().st_size % dtype.itemsize)
     frames = len(raw) // count
-    orientation = common.get("DataOrientation", "MULTIPLEXED").upper()
-    if orientation == "VECTORIZED":
-        table = raw[: frames * count].reshape(count, frames).T
+    if common.get("DataOrientation", "MULTIPLEXED").upper() == "VECTORIZED":
+        # One channel after the other: where the second begins can only be told from a whole file.
+        if cut_off or frames != (promised or frames):
+            raise InvalidSignal(
+                f"{data_path.name} is cut off, and its channels cannot be told apart any more: export it "
+                "again, multiplexed."
+            )
+        table = raw.reshape(count, frames).T
     else:
+        if cut_off:
+            notes.append("The last sample is incomplete and left out, the file may be cut off.")
         table = raw[: frames * count].reshape(frames, count)
     columns = []
     for index in chosen:

@@ -201,6 +201,32 @@ def test_brainvision(tmp_path: Path, binary: str, orientation: str, unit: str, f
     np.testing.assert_allclose(joined(path, channels=mapping), SIGNAL * factor, atol=0.006 * factor)
 
 
+def test_a_cut_off_bdf_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "face.bdf"
+    signal = edfio.BdfSignal(SIGNAL[:2000, 0], 1000, label="ZYG_L", physical_dimension="uV")
+    edfio.Bdf([signal]).write(path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    source = EmgFile(path)
+    assert "Cut off" in source.notes[0] and 1000 <= len(joined(path)) < 2000
+
+
+def test_a_cut_off_brainvision_file_with_channel_after_channel_is_refused(tmp_path: Path) -> None:
+    path = write_brainvision(tmp_path / "face.vhdr", "INT_16", "VECTORIZED", "µV", 0.01)
+    data = tmp_path / "face.eeg"
+    whole = data.read_bytes()
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(
+            "NumberOfChannels=2", f"NumberOfChannels=2\nDataPoints={len(SIGNAL)}"
+        ),
+        encoding="utf-8",
+    )
+    assert len(joined(path)) == len(SIGNAL)
+    for cut in (2, 400):
+        data.write_bytes(whole[:-cut])
+        with pytest.raises(InvalidSignal, match="is cut off, and its channels"):
+            read_emg(path)
+
+
 def test_broken_brainvision(tmp_path: Path) -> None:
     path = write_brainvision(tmp_path / "face.vhdr", "INT_16", "MULTIPLEXED", "µV", 0.01)
     data = tmp_path / "face.eeg"

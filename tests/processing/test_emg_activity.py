@@ -55,20 +55,21 @@ def burst_at(
 @settings(max_examples=20, deadline=None)
 @given(
     cuts=st.lists(st.integers(0, 6000), max_size=12),
-    rate_hz=st.sampled_from([200.0, 250.33, 1000.0, 2048.0]),
+    rate_hz=st.one_of(st.sampled_from([200.0, 250.33, 1000.0, 2048.0]), st.floats(200.0, 4000.0)),
+    channels=st.integers(1, 6),
     mains=st.sampled_from([0.0, 10.0]),
     gap=st.integers(0, 3),
     nan_at=st.integers(0, 5000),
 )
 def test_any_chunking_gives_the_same_bits(
-    cuts: list[int], rate_hz: float, mains: float, gap: int, nan_at: int
+    cuts: list[int], rate_hz: float, channels: int, mains: float, gap: int, nan_at: int
 ) -> None:
-    spec = emg_spec(rate_hz)
-    x = noise(6000 / rate_hz, rate_hz)
+    spec = emg_spec(rate_hz, tuple(f"M{c}_L" for c in range(channels)))
+    x = noise(6000 / rate_hz, rate_hz, channels)
     n = len(x)
     x[3 * n // 4 : 3 * n // 4 + n // 20] *= 6
     x += mains * np.sin(2 * np.pi * 50 * np.arange(n) / rate_hz)[:, None]
-    x[nan_at : nan_at + 3, 1] = np.nan
+    x[nan_at : nan_at + 3, -1] = np.nan
     hole = n // 2
     shift = gap * 97
 

@@ -10,7 +10,7 @@ from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, 
 from processing.emg import EmgSettings, MuscleActivity
 from processing.emg_filters import band_sos, design, notch_sos
 
-RATES_HZ = (200.0, 250.33, 500.0, 1000.0, 2000.0, 4000.0)
+RATES_HZ = (200.0, 250.33, 256.0, 333.0, 500.0, 512.0, 1000.0, 1024.0, 1200.0, 2000.0, 2048.0, 4000.0)
 
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
@@ -38,7 +38,7 @@ def test_notches_take_every_harmonic_in_the_band_four_hertz_wide(rate_hz: float,
     assert np.abs(gain) == pytest.approx(np.sqrt(0.5), abs=0.03)
 
 
-@pytest.mark.parametrize("mains_hz", [0.0, 60.0])
+@pytest.mark.parametrize("mains_hz", [0.0, 50.0, 60.0])
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
 def test_envelopes_equal_a_scipy_chain(rate_hz: float, mains_hz: float) -> None:
     rng = np.random.default_rng(int(rate_hz))
