@@ -626,6 +626,9 @@ def bench(
     truth: Annotated[
         Path | None, typer.Option(help="Its table: frame,au,drive (AU12L = her left).", exists=True)
     ] = None,
+    faces: Annotated[
+        Path | None, typer.Option(help="Folder of more portraits for spotting.", exists=True, file_okay=False)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure; --json ends with one line of JSON.
@@ -639,6 +642,8 @@ def bench(
         result = module.run(fps=fps, seconds=min(seconds, 10.0) if quick else seconds)
     elif name is BenchName.ACTION_UNITS:
         result = module.run(quick=quick, video=video, truth=truth)
+    elif name is BenchName.SPOTTING:
+        result = module.run(quick=quick, folder=faces)
     else:
         result = module.run(quick=quick)
     if json:

@@ -57,7 +57,7 @@ def run(*, fps: float = 30.0, seconds: float = 30.0) -> dict[str, object]:
     network.configure(lan=False)
     warm_up()
     with TemporaryDirectory() as folder:
-        clip = _film(Path(folder), fps)
+        clip = film(Path(folder), fps)
         bare = _bare_loop(clip, fps, min(seconds, BARE_S))
         camera, emg, frames = _measure(clip, fps, seconds)
     published = frames[1] - frames[0] + 1
@@ -119,7 +119,7 @@ def _bare_loop(clip: Path, fps: float, seconds: float) -> NDArray[np.float64]:
     return np.array(latencies[int(SETTLE_S / 2 * fps) :])
 
 
-def _film(folder: Path, fps: float) -> Path:
+def film(folder: Path, fps: float) -> Path:
     """A Motion-JPEG clip of the simulated person, `CLIP_S` long."""
     blocks = simulated_blocks("camera", Scenario.demo(SEED, CLIP_S), seed=SEED, rate_hz=fps)
     assert blocks[0].spec.frame is not None

@@ -150,6 +150,10 @@ class Feed:
 
     # -- the server's side ---------------------------------------------------------------------------------
 
+    def specs(self) -> tuple[StreamSpec, ...]:
+        """The streams there are by now."""
+        return tuple(self._specs.values())
+
     def layout(self) -> dict[str, dict[str, Any]]:
         """Labels, units and rate of each stream whose rows or pictures are sent, by kind."""
         return {kind.value: _described(spec) for kind, spec in list(self._specs.items())}

@@ -18,6 +18,7 @@ import numpy as np
 
 from acquisition.clock import Clock
 from acquisition.recorder import MARKERS
+from acquisition.stream import StreamSpec
 from fusion.events import FaceEvent
 from zygoma.monitor.candidates import Candidates
 from zygoma.monitor.feed import Feed, picture_message, text_record
@@ -104,7 +105,7 @@ class Hub:
         self._thermal: tuple[float, bytes] | None = None
         self._picture: tuple[float, bytes] | None = None
         self._texts_seen = 0
-        self._layout = ""
+        self._specs: tuple[StreamSpec, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pump: asyncio.Task[None] | None = None
         feed.on_picture = self._picture_came
@@ -210,11 +211,9 @@ class Hub:
             await asyncio.sleep(due_s - loop.time())
 
     def _update(self) -> None:
-        layout = _json({"kind": "layout", "streams": self.feed.layout()})
-        if layout != self._layout:
-            self._layout = layout
-            for viewer in self._viewers:
-                viewer.tell(layout)
+        if self.feed.specs() != self._specs:
+            self._specs = self.feed.specs()
+            self.tell({"kind": "layout", "streams": self.feed.layout()})
         packet = self.feed.take_rows()
         if packet is not None:
             self._packets.append(packet)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.recorder import DISK_STOP_BYTES, RecorderStatus
+from acquisition.recorder import DISK_STOP_BYTES
 from acquisition.stream import Kind
 from processing.emg_quality import ChannelQuality
 from zygoma.monitor.feed import Picture
@@ -67,7 +67,7 @@ def status(
         "latency": None if snapshot.latency is None else asdict(snapshot.latency),
         "displayed": None if displayed_ms is None else {"p50_ms": displayed_ms[0], "p95_ms": displayed_ms[1]},
         "skipped": snapshot.skipped,
-        "recording": None if snapshot.recording is None else _recording(snapshot.recording),
+        "recording": _recording(snapshot),
         "incidents": [
             {"time": incident.time_s, "kind": incident.kind, "sentence": incident.sentence}
             for incident in snapshot.incidents[-_INCIDENTS_SHOWN:]
@@ -222,7 +222,12 @@ def _thermal_lights(snapshot: Snapshot) -> list[dict[str, str]]:
     ]
 
 
-def _recording(status: RecorderStatus) -> dict[str, Any]:
+def _recording(snapshot: Snapshot) -> dict[str, Any] | None:
+    status = snapshot.recording
+    if status is None:
+        # The engine goes on without its recorder when the disk is full; the operator has to see it.
+        ends = [incident for incident in snapshot.incidents if incident.kind == "recording stopped"]
+        return {"stopped": ends[-1].sentence} if ends else None
     total = sum(status.bytes_by_file.values())
     pace = total / status.seconds if status.seconds > 2 else 0.0
     room = max(status.free_bytes - DISK_STOP_BYTES, 0)

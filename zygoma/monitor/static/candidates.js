@@ -70,7 +70,7 @@ export class CandidatesPanel {
     });
     const words = element("div", "words");
     const heading = element("p", "heading");
-    const units = event.action_units ? `AU${event.action_units.replaceAll("+", " + ")}` : "no AU";
+    const units = event.action_units ? `AU${event.action_units}` : "no AU";
     heading.append(
       element("span", "kind", micro ? "Micro" : "Macro"),
       element("strong", "", units),

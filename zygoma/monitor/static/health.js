@@ -49,10 +49,15 @@ export class HealthPanel {
     host.classList.toggle("on", Boolean(recording) && !recording.stopped);
     host.classList.toggle("warning", Boolean(recording && (recording.warning || recording.stopped)));
     if (!recording) setText(output, "off");
-    else if (recording.stopped) setText(output, `stopped: ${recording.stopped}`);
+    else if (recording.stopped) {
+      setText(output, "stopped");
+      this.tell(recording.stopped);
+    }
     else {
       const left = recording.seconds_left === null ? "" : ` · ${span(recording.seconds_left)} left`;
-      setText(output, `● ${clock(recording.seconds)} · ${bytes(recording.bytes)} · ${bytes(recording.free_bytes)} free${left}`);
+      const room = recording.warning ? ` · only ${bytes(recording.free_bytes)} free` : "";
+      setText(output, `● ${clock(recording.seconds)} · ${bytes(recording.bytes)}${left}${room}`);
+      host.title = `${recording.file}: ${bytes(recording.free_bytes)} free on the disk`;
     }
   }
 

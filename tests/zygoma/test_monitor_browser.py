@@ -1,0 +1,226 @@
+"""The monitor in a real browser with the network unplugged, on one run of the demo.
+
+The browser is an installed Chromium or Chrome. Without one these tests are skipped, unless the environment
+says ZYGOMA_BROWSER_TESTS=required.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from acquisition.recording import Recording
+from acquisition.stream import Kind
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+INSTALL = "install one with 'sudo apt-get install chromium'"
+START_TIMEOUT_S = 150.0
+CAMERA_HZ = 15.0
+WAIT_MS = 30_000
+PICTURE = "document.querySelector('#picture').toDataURL()"
+THUMBNAILS = "[...document.querySelectorAll('.candidate:last-child img')]"
+
+pytestmark = pytest.mark.timeout(280)
+
+
+def browser_path() -> str:
+    """An installed browser; the tests are skipped, or fail where they are required, without one."""
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is not None:
+        return found
+    if os.environ.get("ZYGOMA_BROWSER_TESTS") == "required":
+        pytest.fail(f"no browser among {', '.join(BROWSERS)}: {INSTALL}")
+    pytest.skip(f"no Chromium or Chrome is installed: {INSTALL}")
+
+
+@dataclass
+class Demo:
+    process: subprocess.Popen[str]
+    url: str
+    recordings: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rstrip("/").rpartition(":")[2])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = browser_path()
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=path,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ],
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def demo(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    recordings = tmp_path_factory.mktemp("recordings")
+    errors = recordings / "errors.txt"
+    with errors.open("w") as sink:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "zygoma", "demo", "--seconds", "200", "--rate", str(CAMERA_HZ)),
+                *("--json", "--record", "--recordings", str(recordings), "--port", "0"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=sink,
+            text=True,
+        )
+    try:
+        end_s = time.monotonic() + START_TIMEOUT_S
+        while (found := re.search(r"Monitor: (\S+)", errors.read_text())) is None:
+            assert process.poll() is None, errors.read_text()
+            assert time.monotonic() < end_s, errors.read_text()
+            time.sleep(0.2)
+        yield Demo(process, found[1], recordings)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, demo: Demo) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 1280, "height": 720})
+    problems: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        # A thumbnail that is asked for before it is cut out answers 404; the page asks again.
+        if message.type == "error" and "404" not in message.text:
+            problems.append(message.text)
+
+    opened.on("console", note)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.set_default_timeout(WAIT_MS)
+    expect.set_options(timeout=WAIT_MS)
+    opened.goto(demo.url)
+    yield opened
+    assert not problems
+    opened.close()
+
+
+def test_every_panel_gets_data_with_the_network_unplugged(page: Page) -> None:
+    expect(page.locator("#banner")).to_have_text("simulated", ignore_case=True)
+    expect(page.locator("#pose")).to_contain_text("pitch")
+    expect(page.locator(".strip")).to_have_count(4)
+    expect(page.locator(".strip .big").first).to_contain_text(re.compile(r"z [+−]?\d"))
+    expect(page.locator(".legend output").first).to_contain_text(re.compile(r"\d °C"))
+    expect(page.locator("#valence .huge")).to_contain_text(re.compile(r"[+−]?\d\.\d\d"))
+    expect(page.locator("#lights li")).to_have_count(8)
+    expect(page.locator("#streams tr")).to_have_count(4)
+    expect(page.locator("#recording")).to_contain_text("MB")
+    expect(page.locator("#display-latency")).to_contain_text("ms")
+    bright = "[...document.querySelector('{}').getContext('2d').getImageData(40, 40, 20, 20).data]"
+    for canvas in ("#picture", ".thermal canvas"):
+        assert len(set(page.evaluate(bright.format(canvas)))) > 2
+
+
+def test_nothing_is_wider_than_the_screen(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
+def test_a_stalled_viewer_disturbs_no_other(page: Page, demo: Demo) -> None:
+    with socket.create_connection(("127.0.0.1", demo.port)) as stalled:
+        # It asks for the stream and never reads a byte of it.
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        request = (
+            "GET /ws HTTP/1.1",
+            f"Host: 127.0.0.1:{demo.port}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+            "Sec-WebSocket-Version: 13",
+        )
+        stalled.sendall(("\r\n".join(request) + "\r\n\r\n").encode())
+        for seen in ("document.querySelector('#session-clock').textContent", PICTURE):
+            before = page.evaluate(seen)
+            page.wait_for_function(f"before => {seen} !== before", arg=before)
+
+
+def test_a_candidate_appears_and_verdicts_and_notes_by_key_are_kept(page: Page, demo: Demo) -> None:
+    candidate = page.locator(".candidate").last
+    expect(candidate).to_be_visible(timeout=2 * WAIT_MS)
+    candidate.click()
+    expect(candidate.locator(".explanation")).to_be_visible()
+    page.wait_for_function(f"{THUMBNAILS}.every(image => image.naturalWidth > 0)")
+    page.keyboard.press("c")
+    expect(candidate.locator(".verdict")).to_contain_text("confirmed")
+    page.keyboard.press("n")
+    page.keyboard.type("a clear one")
+    page.keyboard.press("Enter")
+    expect(candidate.locator(".noted")).to_contain_text("a clear one")
+    identity = candidate.get_attribute("data-id")
+    (file,) = demo.recordings.rglob("*_decisions.jsonl")
+    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [(record["id"], record["verdict"]) for record in records] == [(identity, "confirmed")] * 2
+    assert records[-1]["note"] == "a clear one"
+    page.reload()
+    expect(page.locator(f".candidate[data-id='{identity}'] .verdict")).to_contain_text("confirmed")
+
+
+def test_freezing_and_looking_back_by_key(page: Page) -> None:
+    page.locator("h1").click()
+    page.keyboard.press("Space")
+    expect(page.locator("#frozen")).to_be_visible()
+    page.keyboard.press("Shift+ArrowLeft")
+    page.wait_for_function("parseFloat(document.querySelector('#cursor').value) < -0.9")
+    page.keyboard.press("Space")
+    expect(page.locator("#cursor-text")).to_have_text("live")
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("path", ["", "view"])
+def test_accessible_to_everyone(browser: Browser, page: Page, demo: Demo, path: str, scheme: str) -> None:
+    checked = page
+    if path:
+        checked = browser.new_page(viewport={"width": 1280, "height": 720})
+        checked.goto(demo.url + path)
+        expect(checked.locator("#pose")).to_contain_text("pitch", timeout=WAIT_MS)
+    checked.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    results = Axe().run(checked)
+    assert results.violations_count == 0, results.generate_report()
+    if path:
+        assert checked.locator("button").count() == 0
+        checked.close()
+
+
+def test_notes_are_recorded_with_their_time(page: Page, demo: Demo) -> None:
+    page.locator("h1").click()
+    page.keyboard.press("3")
+    page.keyboard.press("m")
+    page.keyboard.type("coughs")
+    with page.expect_response("**/api/markers") as answer:
+        page.keyboard.press("Enter")
+    stamp_s = answer.value.json()["time"]
+    page.goto("about:blank")
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(60) == 0
+    (xdf,) = demo.recordings.rglob("*.xdf")
+    blocks = list(Recording(xdf).blocks("zygoma_markers"))
+    texts = [text for block in blocks for text in block.data]
+    assert texts == ["talks", "coughs"]
+    assert blocks[-1].spec.kind is Kind.MARKERS
+    assert blocks[-1].timestamps[-1] == pytest.approx(stamp_s, abs=1e-6)
