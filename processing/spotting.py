@@ -2,7 +2,7 @@
 
 `MicroMovementSpotter` looks for brief excursions of every region, and of regions that move together, in eight
 directions (`spotting_kernel`), joins those that belong to one movement, and weighs them against what else
-the face was doing (`spotting_vetoes`). It is causal: a movement is announced just past its apex and
+the face was doing (`spotting_evidence`). It is causal: a movement is announced just past its apex and
 confirmed within a frame and 20 ms of its offset.
 """
 
@@ -19,10 +19,14 @@ from processing import spotting_kernel as kernel
 from processing.findings import Movement, Side
 from processing.motion_regions import base_name, side_of
 from processing.spotting_anatomy import MEMBERS, MIX_X, MIX_Y, REGIONS, WATCHED, units_moving
+from processing.spotting_context import Context, Trail
+from processing.spotting_evidence import Judgement, judge
 from processing.spotting_types import Excursion, SpotterSettings, joined, overlap_share, strongest
-from processing.spotting_vetoes import Context, Judgement, Surroundings, judge
 
 _PRIOR_SIGMA_PX = 0.12
+_TRAIL_S = 1.0
+_SECOND_DIFFERENCE_SPREAD = 1.5**0.5
+"""Of a second difference over a chord, per standard deviation of white noise."""
 
 
 class _Bank:
@@ -104,24 +108,16 @@ class _Bank:
         longest = self._settings.longest_s
         return [each for each in every if self.shortest_s <= each.duration_s <= longest]
 
-    def surroundings(self, excursion: Excursion) -> Surroundings:
-        """How everything watched moved during an excursion and before it."""
-        order = (self.newest - np.arange(min(self.count, 400))) % len(self.times)
-        times, history = self.times[order], self.history[order]
-        middle = np.abs(times - excursion.peak_s) <= max(0.008, 0.08 * excursion.duration_s)
-        before = (times <= excursion.onset_s) & (times >= excursion.onset_s - 0.12)
-        after = times >= min(excursion.offset_s, times[0])
-        earlier = (times <= excursion.onset_s - 0.06) & (times >= excursion.onset_s - 0.9)
-        restless = np.zeros(len(WATCHED))
-        if earlier.any():
-            restless = np.hypot(*np.ptp(history[earlier], axis=0).T)
-        if not (middle.any() and before.any()):
-            nothing = np.zeros((len(WATCHED), 2))
-            return Surroundings(nothing, np.zeros(len(WATCHED)), restless, self.sigma)
-        start, end = history[before].mean(axis=0), history[after].mean(axis=0)
-        share = (excursion.peak_s - excursion.onset_s) / max(excursion.duration_s, 1e-6)
-        displacement = history[middle].mean(axis=0) - (1 - share) * start - share * end
-        return Surroundings(displacement, np.hypot(*(end - start).T), restless, self.sigma)
+    def trail(self, excursion: Excursion) -> Trail:
+        """How everything watched moved since a second before an excursion."""
+        order = (self.newest - np.arange(self.count)[::-1]) % len(self.times)
+        order = order[self.times[order] >= excursion.onset_s - _TRAIL_S]
+        duration_s = min(max(excursion.duration_s, kernel.NOISE_SPANS_S[0]), kernel.NOISE_SPANS_S[-1])
+        k = min(int(np.searchsorted(kernel.NOISE_SPANS_S, duration_s, side="right")), len(self.sigma) - 1)
+        low, high = kernel.NOISE_SPANS_S[k - 1], kernel.NOISE_SPANS_S[k]
+        share = (duration_s - low) / (high - low)
+        spread = (1 - share) * self.sigma[k - 1] + share * self.sigma[k]
+        return Trail(self.times[order], self.history[order], spread / _SECOND_DIFFERENCE_SPREAD)
 
 
 class MicroMovementSpotter:
@@ -157,7 +153,6 @@ class MicroMovementSpotter:
         self._announced: deque[Movement] = deque(maxlen=16)
         self._confirmed: deque[Movement] = deque(maxlen=64)
         self._decided: deque[Excursion] = deque(maxlen=24)
-        self._recent: deque[Excursion] = deque(maxlen=600)
         self._context = Context()
         self._last_s = -np.inf
 
@@ -211,7 +206,6 @@ class MicroMovementSpotter:
         return announced + self._decide(time_s)
 
     def _take(self, excursion: Excursion, time_s: float) -> None:
-        self._recent.append(excursion)
         if time_s - excursion.offset_s > self.settings.wait_s + self._frame_s:
             return  # Seen too late to be confirmed in time.
         if any(
@@ -235,7 +229,7 @@ class MicroMovementSpotter:
             abs(movement.apex_s - best.peak_s) <= near for movement in (*self._announced, *self._confirmed)
         ):
             return []
-        judgement = self._judge(best)
+        judgement = self._judge(passed)
         if judgement.vetoes or judgement.log_likelihood_ratio < self.settings.threshold:
             return []
         movement = self._describe(self._new_id(), best, judgement, time_s, provisional=True)
@@ -260,19 +254,21 @@ class MicroMovementSpotter:
         self._decided.append(best)
         if any(overlap_share(movement, best) > 0.5 for movement in self._confirmed):
             return None
-        judgement = self._judge(best)
-        if judgement.vetoes or judgement.log_likelihood_ratio < self.settings.threshold:
+        judgement = self._judge(group)
+        if not judgement.vetoes and judgement.log_likelihood_ratio < self.settings.threshold:
             return None
         earlier = [m for m in self._announced if abs(m.apex_s - best.peak_s) <= self.settings.together_s]
         number = earlier[-1].id if earlier else self._new_id()
         for movement in earlier:
             self._announced.remove(movement)
         movement = self._describe(number, best, judgement, time_s, provisional=False)
-        self._confirmed.append(movement)
+        if not movement.vetoes:
+            self._confirmed.append(movement)
         return movement
 
-    def _judge(self, best: Excursion) -> Judgement:
-        return judge(best, self._recent, self._fast.surroundings(best), self._context)
+    def _judge(self, group: list[Excursion]) -> Judgement:
+        trail = self._fast.trail(strongest(group))
+        return judge(group, self._decided, trail, self._context, self.settings.threshold)
 
     def _describe(
         self, number: int, best: Excursion, judgement: Judgement, time_s: float, provisional: bool

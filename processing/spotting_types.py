@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,9 +18,8 @@ class SpotterSettings:
     """What counts as a movement.
 
     Attributes:
-        threshold: Log-likelihood ratio from which a movement is reported; lower finds more. The default aims
-        at
-            no more than one false candidate per usable minute.
+        threshold: Log-likelihood ratio from which a movement is reported; lower finds more. The default
+            aims at no more than one false candidate per usable minute.
         candidate_z: Peak over noise at which a movement is considered at all.
         candidate_px: And its size, px at IOD 100.
         shortest_s, longest_s: Duration of a brief movement.
@@ -30,7 +30,7 @@ class SpotterSettings:
     """
 
     threshold: float = 1.0
-    candidate_z: float = 4.0
+    candidate_z: float = 3.2
     candidate_px: float = 0.15
     shortest_s: float = 0.03
     longest_s: float = 0.6
@@ -88,7 +88,7 @@ class Excursion:
         return self.offset_s - self.onset_s
 
 
-def strongest(group: list[Excursion]) -> Excursion:
+def strongest(group: Sequence[Excursion]) -> Excursion:
     """The excursion that stands out most; the first of equals."""
     return max(group, key=lambda excursion: excursion.z)
 

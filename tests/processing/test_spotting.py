@@ -60,7 +60,12 @@ def spot(times, rows, rate_hz=60.0, **options):
 
 
 def confirmed(movements):
-    return [movement for movement in movements if not movement.provisional]
+    """Movements that nothing speaks against."""
+    return [movement for movement in movements if not movement.provisional and not movement.vetoes]
+
+
+def vetoes(movements):
+    return {veto for movement in movements for veto in movement.vetoes}
 
 
 @pytest.mark.parametrize("rate_hz", [25.0, 30.0, 60.0, 120.0])
@@ -124,7 +129,9 @@ def test_blink_takes_its_frown_along():
         add(times, rows, f"lid_gap_{side}", 5.0, 0.3, -16.0)
         add(times, rows, f"upper_lid_{side}_dy", 5.0, 0.3, 6.0)
         add(times, rows, f"inner_brow_{side}_dy", 5.0, 0.3, 0.8)
-    assert confirmed(spot(times, rows)) == []
+    found = spot(times, rows)
+    assert confirmed(found) == []
+    assert "blink" in vetoes(found)
 
 
 def test_gaze_takes_the_lids_along():
@@ -132,7 +139,9 @@ def test_gaze_takes_the_lids_along():
     add(times, rows, "gaze_dx", 5.0, 0.3, 4.0)
     for side in ("left", "right"):
         add(times, rows, f"lower_lid_{side}_dx", 5.0, 0.3, 2.0)
-    assert confirmed(spot(times, rows)) == []
+    found = spot(times, rows)
+    assert confirmed(found) == []
+    assert "gaze" in vetoes(found)
 
 
 def test_speech_is_not_a_series_of_smiles():
@@ -143,14 +152,38 @@ def test_speech_is_not_a_series_of_smiles():
         add(times, rows, "chin_dy", start, 0.2, 4.0)
         for side in ("left", "right"):
             add(times, rows, f"lip_corner_{side}_dy", start, 0.2, 1.2)
-    assert confirmed(spot(times, rows)) == []
+    found = spot(times, rows)
+    assert confirmed(found) == []
+    assert vetoes(found) <= {"speech", "ripple", "sniff"}
+
+
+def test_a_sniff_is_named():
+    times, rows = still(10.0, noise=0.06)
+    for k in range(3):
+        for side in ("left", "right"):
+            add(times, rows, f"nose_wing_{side}_dy", 5.0 + 0.26 * k, 0.2, -0.6)
+    found = spot(times, rows)
+    assert len(confirmed(found)) <= 1
+    assert "sniff" in vetoes(found)
+
+
+def test_a_jump_of_the_light_is_named():
+    times, rows = still(8.0)
+    smile(times, rows, 5.0, 0.3)
+    rows[:, LABELS.index("brightness")] = np.where((times > 5.0) & (times < 5.3), 0.5, 0.4)
+    found = spot(times, rows)
+    assert confirmed(found) == []
+    assert vetoes(found) == {"flicker"}
 
 
 def test_a_moving_head_is_not_usable():
     times, rows = still(8.0)
     smile(times, rows, 5.0, 0.3)
     rows[:, LABELS.index("head_speed")] = 80.0
-    assert spot(times, rows) == []
+    (found,) = spot(times, rows)
+    assert found.vetoes == ("head",)
+    assert found.region == "lip_corner"
+    assert not found.provisional
 
 
 def test_lost_face_and_restarted_motion_make_no_movement():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from zygoma.bench.clips import Clip, ClipSettings, Photograph, TrueEvent, photograph
-from zygoma.bench.spotting import Score, micro, overlap, score_of
-from zygoma.bench.spotting_peers import best_threshold, intervals_above
+from zygoma.bench.spotting_peers import intervals_above
+from zygoma.bench.spotting_score import Score, best_case, micro, overlap, score_of
 
 
 @pytest.fixture(scope="module")
@@ -87,5 +87,7 @@ def test_a_peer_is_given_its_best_threshold():
     assert intervals_above(times, strength, 2.0) == [
         (pytest.approx(4.033, abs=0.01), pytest.approx(4.267, abs=0.04))
     ]
-    found = best_threshold([(times, strength)], lambda f: score_of([[event(4.0, 4.3)]], f).f1)
-    assert score_of([[event(4.0, 4.3)]], found).f1 == 1.0
+    best = best_case(
+        [[event(4.0, 4.3)]], lambda level: [intervals_above(times, strength, level)], [0.2, 0.5, 2.0, 9.0]
+    )
+    assert best.f1 == 1.0

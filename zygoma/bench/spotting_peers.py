@@ -1,12 +1,11 @@
 """Other ways to spot micro-expressions, run on the same clips: what they measure and how they decide.
 
 Landmarks and dense flow feed zygoma's own spotter, so that only the measurement differs. Blendshapes and MDMD
-bring their own decision, with the threshold that suits them best on the very clips they are scored on.
+bring their own decision. Each is scored at the threshold that suits it best on those very clips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 
 from processing.landmarks import FaceObservation
 from processing.motion import RegionMotion
+from zygoma.bench.spotting_score import Interval
 
 Gray = NDArray[np.uint8]
 Flow = NDArray[np.float32]
-Interval = tuple[float, float]
+BLENDSHAPES, MDMD = "MediaPipe blendshapes", "MDMD"
 
 SHORTEST_S, LONGEST_S = 0.03, 0.6
 
@@ -82,8 +82,6 @@ class FlowMotion(RegionMotion):
 class Blendshapes:
     """Peaks of any blendshape above a trailing median, in units of its trailing robust spread."""
 
-    name = "MediaPipe blendshapes"
-
     def __init__(self) -> None:
         self._times: list[float] = []
         self._values: list[NDArray[np.float32]] = []
@@ -117,7 +115,6 @@ class MainDirectionalDifference:
     frame, less the mean of the frames k before and after. Looks k frames ahead, hence is not causal.
     """
 
-    name = "MDMD"
     BLOCKS = 6
     SIDE_PX = 120
 
@@ -177,13 +174,3 @@ def intervals_above(
     edges = np.flatnonzero(np.diff(above.astype(int)))
     found = [(float(times[a]), float(times[b - 1])) for a, b in zip(edges[::2], edges[1::2], strict=True)]
     return [(start, end) for start, end in found if SHORTEST_S <= end - start <= LONGEST_S]
-
-
-def best_threshold(
-    clips: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
-    f1_of: Callable[[list[list[Interval]]], float],
-) -> list[list[Interval]]:
-    """Intervals per clip at the threshold with the best F1 on these very clips: a peer's best case."""
-    levels = np.quantile(np.concatenate([strength for _, strength in clips]), np.linspace(0.5, 0.995, 25))
-    tried = [[intervals_above(t, s, float(level)) for t, s in clips] for level in levels]
-    return max(tried, key=f1_of)
