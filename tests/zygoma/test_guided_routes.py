@@ -5,71 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
 
-from acquisition.clock import ManualClock
 from fusion.tables import EMOTIONS
-from zygoma.guided.flow import Flow
-from zygoma.guided.preflight import Check, Health
-from zygoma.guided.protocol import Protocol, load_protocol
-from zygoma.guided.routes import STATIC_TYPES, session_router
-from zygoma.guided.self_report import parse_report
-from zygoma.guided.session import GuidedSession
-from zygoma.guided.steps import StepKind, View
+from tests.zygoma.guided_stage import EXAMPLES, GREEN, FlowOnly, served
+from zygoma.guided.protocol import load_protocol
+from zygoma.guided.routes import STATIC_TYPES
+from zygoma.guided.steps import StepKind
 from zygoma.monitor.access import MESSAGE_LIMIT_BYTES, Access
-from zygoma.monitor.server import MonitorServer, build_app
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-GREEN = Health((Check("Camera stream", True, "there"),), participant_page=True)
 FORM: dict[str, Any] = {"valence": 8, "arousal": 4, "emotions": dict.fromkeys(EMOTIONS, 1), "text": "fine"}
-
-
-class FlowOnly:
-    """The side of a `GuidedSession` that the routes use, without devices."""
-
-    def __init__(self, protocol: Protocol) -> None:
-        self.protocol = protocol
-        self.clock = ManualClock()
-        self.flow = Flow(protocol, self.clock)
-        self.summary: dict[str, Any] = {}
-        self.pages_seen = 0
-
-    def view(self) -> View:
-        return self.flow.view()
-
-    def recording_state(self) -> dict[str, Any]:
-        return {}
-
-    def page_seen(self) -> None:
-        self.pages_seen += 1
-
-    def shown(self, stimulus: str) -> None:
-        self.flow.shown(stimulus)
-
-    def command(self, name: str, text: str = "") -> None:
-        command = getattr(self.flow, name)
-        command(text) if name in ("override", "abort", "note") else command()
-
-    def report(self, values: Any) -> None:
-        self.flow.report(parse_report(values, self.protocol.self_report.scales))
-
-    def wait(self, seconds: float) -> None:
-        for _ in range(int(seconds / 0.05)):
-            self.clock.now_s += 0.05
-            self.flow.tick(GREEN)
-
-    def go_to(self, kind: StepKind) -> None:
-        """Override everything up to a step."""
-        self.flow.tick(GREEN)
-        while self.flow.step.kind is not kind:
-            if self.flow.step.kind is StepKind.STIMULUS:
-                self.flow.next() if self.flow.view().phase == "waiting" else self.wait(0.5)
-                self.flow.shown(self.flow.step.stimulus.id)  # type: ignore[union-attr]
-            else:
-                self.flow.override("test")
 
 
 @pytest.fixture
@@ -79,10 +27,8 @@ def session() -> FlowOnly:
 
 @contextmanager
 def client_of(session: FlowOnly, access: Access) -> Iterator[httpx.Client]:
-    """A client of the session's routes on a real server behind the real guard."""
-    app = build_app(access, [session_router(cast(GuidedSession, session))])
     with (
-        MonitorServer(app, access, port=0) as server,
+        served(session, access) as server,
         httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=30.0) as client,
     ):
         yield client

@@ -133,8 +133,6 @@ def _run(protocol: Protocol, options: SessionOptions, stop: threading.Event) -> 
         engine = Engine(EngineSettings(names=names), onlooker=Onlookers(onlookers))
         with engine:
             session.attach(engine)
-            # The session ends before the engine does, so that its recording is whole.
-            stack.callback(session.close)
             try:
                 if monitor is not None:
                     _serve(monitor, engine, session)
@@ -144,6 +142,7 @@ def _run(protocol: Protocol, options: SessionOptions, stop: threading.Event) -> 
                     driver.drive()
                     stop.wait(TICK_S)
             finally:
+                # Before the engine ends, so that the recording is whole.
                 session.close("stopped by Ctrl-C" if stop.is_set() else "the program was stopped")
     return session
 

@@ -48,10 +48,13 @@ from zygoma.guided.steps import (
     StartRecording,
     View,
 )
-from zygoma.guided.summary import guided_record, summarize, write_summary
+from zygoma.guided.summary import AFTERMATH_S, guided_record, summarize, write_summary
 
 ARRIVAL_S = 0.5
 """After a stretch's end, until its last samples have come through the processors."""
+
+LAST_ANSWER_S = AFTERMATH_S + 1.5
+"""After the last stimulus: by then an expression that it called up is over and confirmed."""
 
 PAGE_SILENT_S = 2.0
 """A participant page that has not asked for so long is closed."""
@@ -106,6 +109,7 @@ class GuidedSession:
         self._log_saved = 0
         self._started_s = clock()
         self._closed = threading.Event()
+        self._failure: Exception | None = None
 
     # -- what the engine shows ------------------------------------------------------------------------
 
@@ -225,7 +229,14 @@ class GuidedSession:
         with self._lock:
             if not self.flow.over:
                 self._carry_out(self.flow.abort(reason))
+            # Nothing ticks any more: what is due is done now.
+            for _, work in self._due:
+                self._worker.submit(work)
+            self._due.clear()
         self._worker.shutdown(wait=True)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def _health(self) -> Health:
         engine = self._engine
@@ -286,8 +297,10 @@ class GuidedSession:
                 self._after(self._clock(), self._judge_latency)
             case Keep():
                 self._write_reports(self._started_s)
-            case Finish():
-                self._worker.submit(self._finish)
+            case Finish(reason):
+                # The face's answer to the last stimulus is still to be confirmed.
+                last_s = max((showing.end_s for showing in self.flow.showings), default=-np.inf)
+                self._due = [(-np.inf if reason else last_s + LAST_ANSWER_S, self._finish)]
 
     def _after(self, stamp_s: float, work: Callable[[], None]) -> None:
         self._due.append((stamp_s + ARRIVAL_S, work))
@@ -368,6 +381,9 @@ class GuidedSession:
     def _finish(self) -> None:
         try:
             self._close_recording()
+        except Exception as error:
+            # Kept for `close`, whose caller can tell the person.
+            self._failure = error
         finally:
             self._closed.set()
 

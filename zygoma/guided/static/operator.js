@@ -11,6 +11,7 @@ const QUESTIONS = {
   note: ["Note", "It is stamped with this moment."],
 };
 
+const drawn = new Map();
 let asking = "";
 let answeredAt = performance.now();
 let refusal = "";
@@ -23,10 +24,9 @@ function setText(id, text) {
 
 function setList(id, items, make) {
   const key = JSON.stringify(items);
-  const list = byId(id);
-  if (list.dataset.key === key) return;
-  list.dataset.key = key;
-  list.replaceChildren(...items.map(make));
+  if (drawn.get(id) === key) return;
+  drawn.set(id, key);
+  byId(id).replaceChildren(...items.map(make));
 }
 
 function item(text, className = "") {
