@@ -257,7 +257,9 @@ class Arousal:
 
     def __init__(self, spec: StreamSpec) -> None:
         self._nose = _column(spec, "nose_tip_delta_celsius")
-        self._forehead = _column(spec, "forehead_delta_celsius")
+        # A delta that is relative to the forehead already would get the camera's drift back.
+        relative = spec.metadata.get("delta_reference") == "forehead"
+        self._forehead = -1 if relative else _column(spec, "forehead_delta_celsius")
         self._valid = _column(spec, "nose_tip_valid")
         self._ffc = _column(spec, "ffc")
         self.reset()

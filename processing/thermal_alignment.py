@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from processing.thermal_kernels import bilinear, is_inside, solve_positive
 
-_MOST_POINTS = 2500
+_MOST_POINTS = 1500
 _MIN_VISIBLE = 0.5
 _ITERATIONS = 15
-_STILL_PX = 0.005
+_STILL_PX = 0.01
 _MISFIT_CELSIUS = 0.12
 _DAMPING = 1e-4
 _MAX_PARALLAX = 0.5

@@ -1,8 +1,8 @@
 """Brief movements of skin seen by a fast thermal camera (25 Hz or more): support for visible ones, no more.
 
 A muscle that twitches moves the skin and its temperature pattern with it. What a region shifts against the
-rest of the face is compared with its own recent noise; at 9 Hz a micro-expression is two frames, and nothing is
-said.
+rest of the face is compared with its own recent noise. At 9 Hz, where a micro-expression is two frames,
+nothing is said.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ _OUTLIER_CELSIUS = 0.04
 _PRIOR_PX = 0.12
 _MAX_SHIFT_PX = 1.5
 _ITERATIONS = 3
+_MANY_POINTS = 150
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +75,8 @@ def surroundings(
             u, v = (grid.ravel() for grid in np.meshgrid(columns, rows))
             fall = np.exp(-0.5 * ((u - x) ** 2 + (v - y) ** 2) / (0.6 * radius) ** 2)
             near = (u - x) ** 2 + (v - y) ** 2 <= radius**2
+            if near.sum() > _MANY_POINTS:
+                near &= (u + v) % 2 == 0
             parts.append(
                 np.column_stack(
                     [u, v, fall, band[v, u], slope_x[v, u], slope_y[v, u], depth_px[v, u]],

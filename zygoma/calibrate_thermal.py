@@ -15,9 +15,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich.progress import Progress
 
+from acquisition import network
 from acquisition.clock import lsl_clock
-from acquisition.stream import Block, DeviceNotFound, Kind, StreamSpec
+from acquisition.stream import Block, DeviceNotFound, InvalidSignal, Kind, StreamSpec
 from processing.landmarks import FaceMesh
 from processing.thermal_mapping import (
     Pair,
@@ -28,6 +30,7 @@ from processing.thermal_mapping import (
     render_for_board,
 )
 from processing.thermal_tracking import FindFace, find_thermal_face
+from zygoma.options import errors
 from zygoma.readers import StreamReaders
 
 SPACING_S = 0.4
@@ -127,7 +130,7 @@ def _board_pair(bgr: NDArray[np.uint8], celsius: NDArray[np.float32], board: tup
 
 
 def watch_streams(
-    seconds: float, *, lan: bool = False, on_time: Callable[[float], None] = lambda done_s: None
+    seconds: float, *, on_time: Callable[[float], None] = lambda done_s: None
 ) -> MomentCollector:
     """Collect moments from the camera and the thermal stream on the network.
 
@@ -181,3 +184,75 @@ def load_mapping(path: Path) -> ThermalMapping:
     if not path.is_file():
         raise DeviceNotFound(f"There is no file {path}: make one with 'zygoma calibrate thermal'.")
     return ThermalMapping.from_json(path.read_text(encoding="utf-8"))
+
+
+def calibrate_thermal(
+    session: Path | None,
+    *,
+    board: tuple[int, int] | None,
+    seconds: float,
+    out: Path,
+    lan: bool,
+    quiet: bool,
+) -> ThermalMapping:
+    """The body of ``zygoma calibrate thermal``.
+
+    Args:
+        session: A recording to take instead of the streams on the network.
+        board: See `mapping_from`.
+        seconds: How long to watch.
+        out: Where the mapping is written.
+        lan: Use streams of other machines too.
+        quiet: Show no progress.
+
+    Raises:
+        DeviceNotFound, InvalidSignal: See `watch_streams` and `mapping_from`.
+    """
+    with Progress(console=errors, disable=quiet, transient=True) as progress:
+        if session is not None:
+            collector = _watch_session(session)
+        else:
+            network.configure(lan=lan)
+            watching = progress.add_task("Look at both cameras, move the head slowly", total=seconds)
+            collector = watch_streams(
+                seconds, on_time=lambda done_s: progress.update(watching, completed=done_s)
+            )
+        looking = progress.add_task("Finding the board" if board else "Finding the face")
+        mapping = mapping_from(
+            collector.moments,
+            board,
+            lambda done: progress.update(looking, total=len(collector.moments), completed=done),
+        )
+    save_mapping(mapping, out)
+    return mapping
+
+
+def _watch_session(session: Path) -> MomentCollector:
+    from zygoma.analyze import merged, session_inputs
+
+    inputs = session_inputs(session)
+    for kind in (Kind.CAMERA, Kind.THERMAL):
+        if kind not in inputs.specs:
+            raise DeviceNotFound(
+                f"{session} holds no {kind} stream: record both cameras, then calibrate again."
+            )
+    collector = MomentCollector()
+    for _, block in merged(inputs):
+        collector.add(block)
+    return collector
+
+
+def parse_board(text: str | None) -> tuple[int, int] | None:
+    """``"7x5"`` as (7, 5).
+
+    Raises:
+        InvalidSignal: Not two whole numbers of at least 3.
+    """
+    if text is None:
+        return None
+    columns, _, rows = text.lower().partition("x")
+    if not (columns.isdigit() and rows.isdigit() and min(int(columns), int(rows)) >= 3):
+        raise InvalidSignal(
+            f"--board {text!r} must look like 7x5: inner corners, or circles, per row and column."
+        )
+    return int(columns), int(rows)

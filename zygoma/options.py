@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from processing.thermal_mapping import ThermalMapping
 
 console = Console()
 errors = Console(stderr=True)
@@ -36,6 +39,10 @@ NeutralFile = Annotated[
 ]
 SaveNeutral = Annotated[
     Path | None, typer.Option(help="Write the person's neutral face here at the end (JSON).")
+]
+ThermalMappingFile = Annotated[
+    Path | None,
+    typer.Option("--thermal-mapping", help="Carry the face over by this file of 'zygoma calibrate thermal'."),
 ]
 Mirrored = Annotated[
     bool,
@@ -66,6 +73,15 @@ ChannelMap = Annotated[
     list[str] | None,
     typer.Option("--channel", help="NAME=ZYG_L: which column or board channel is which muscle; repeat it."),
 ]
+
+
+def read_thermal_mapping(path: Path | None) -> ThermalMapping | None:
+    """The mapping in a file of ``zygoma calibrate thermal``; None without a file."""
+    if path is None:
+        return None
+    from zygoma.calibrate_thermal import load_mapping
+
+    return load_mapping(path)
 
 
 def parse_rest(text: str | None) -> tuple[float, float] | None:

@@ -1,7 +1,7 @@
 """A thermal face whose regions warm by known amounts, filmed by a camera with all its faults at once.
 
-Where `SimulatedThermal` plays a person's life, this makes test films: size, place and tilt of the face, sway and
-turns of the head, cold glasses and noses, warm things behind, drift, corrections (FFC), dead pixels and rows.
+Where `SimulatedThermal` plays a person's life, this makes test films: size, place and tilt of the face, sway
+and turns of the head, cold glasses and noses, warm things behind, drift, corrections (FFC), dead pixels and rows.
 """
 
 from __future__ import annotations
@@ -248,15 +248,19 @@ class ThermalScene:
         """The film."""
         rng = np.random.default_rng([self.seed, 4])
         frozen: NDArray[np.int16] | None = None
-        for number in range(int(self.duration_s * self.rate_hz)):
-            time_s = number / self.rate_hz
+        number = 0
+        for tick in range(int(self.duration_s * self.rate_hz)):
+            time_s = tick / self.rate_hz
             since_s = min((time_s - at_s for at_s in self.ffc_at_s if time_s >= at_s), default=math.inf)
             if since_s < _FFC_GAP_S:
                 if since_s < 2.0 / self.rate_hz and frozen is not None:
                     yield ThermalFrame(time_s, number, frozen, self.flagged)
+                    number += 1
                 continue
             frozen = self.picture(time_s, number, rng)
             yield ThermalFrame(time_s, number, frozen, False)
+            # Cameras do not count frames that they never made.
+            number += 1
 
 
 def _bell(x: Image, y: Image, at: NDArray[np.float64], spread: float) -> Image:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from acquisition.stream import INVALID_CENTI_CELSIUS, InvalidSignal
+from hardware.simulated.thermal_inputs import REFUSALS, bad_input, counts_of
 from hardware.thermal_formats import (
     CENTIKELVIN,
     INFIRAY_KELVIN,
@@ -32,10 +31,6 @@ def scene(rng: np.random.Generator, shape: tuple[int, int] = (60, 80)) -> NDArra
     centre, size = rng.uniform(0.3, 0.7, 2) * shape, rng.uniform(0.15, 0.3) * shape[0]
     blob = np.clip(1.3 - np.hypot(y - centre[0], (x - centre[1]) * 1.3) / size, 0, 1)
     return np.asarray(room + blob * (rng.uniform(32, 36) - room) + rng.normal(0, 0.02, shape))
-
-
-def counts_of(celsius: NDArray[np.float64], kelvin: float = CENTIKELVIN) -> NDArray[np.uint16]:
-    return np.round((celsius + 273.15) / kelvin).astype(np.uint16)
 
 
 def telemetry_rows(
@@ -136,48 +131,12 @@ def test_another_scale_is_suggested() -> None:
         check_counts(counts, CENTIKELVIN, "test")
 
 
-def bad_input(kind: str, rng: np.random.Generator) -> NDArray[Any]:
-    """One input that is no picture of temperatures, as a 160 x 120 Lepton might be claimed to send it."""
-    celsius = scene(rng, (120, 160))
-    grey = np.interp(celsius, (celsius.min(), celsius.max()), (0, 255)).astype(np.uint8)
-    if kind == "8-bit":
-        forms = (
-            grey,
-            np.repeat(grey[:, :, None], 3, axis=2),
-            grey.astype(np.uint16),
-            grey.astype(np.uint16) << 8,
-            grey.astype(np.uint16) * 257,
-        )
-        return forms[rng.integers(len(forms))]
-    if kind == "byte-swapped":
-        return counts_of(celsius).byteswap()
-    if kind == "counts":
-        gain, offset = rng.uniform(20, 120), rng.uniform(2500, 9000)
-        return np.round(offset + gain * (celsius - 20)).clip(1, 16383).astype(np.uint16)
-    if kind == "out of range":
-        shift = rng.choice([rng.uniform(140, 380), -rng.uniform(65, 80)])
-        hot = np.full_like(celsius, 655.35 - 273.15) if rng.random() < 0.1 else celsius + shift
-        return np.round((hot + 273.15) * 100).clip(0, 65535).astype(np.uint16)
-    rows, columns = rng.integers(40, 300, 2)
-    size = (rows, columns) if rows * columns not in {160 * 120, 160 * 122} else (100, 100)
-    return counts_of(scene(rng, size))
-
-
-SENTENCES = {
-    "8-bit": r"8-bit picture.*automatic gain control \(AGC\)",
-    "byte-swapped": "looks byte-swapped",
-    "counts": r"no plausible 10-45 degC mode.*calibrate",
-    "out of range": "is out of range",
-    "wrong size": "instead of 160x120 or 160x122",
-}
-
-
-@pytest.mark.parametrize("kind", list(SENTENCES))
+@pytest.mark.parametrize("kind", list(REFUSALS))
 def test_two_hundred_bad_inputs_of_each_kind_are_refused_with_the_right_sentence(kind: str) -> None:
-    rng = np.random.default_rng(list(SENTENCES).index(kind))
+    rng = np.random.default_rng(list(REFUSALS).index(kind))
     for _ in range(200):
         raw = bad_input(kind, rng)
-        with pytest.raises(InvalidSignal, match=SENTENCES[kind]):
+        with pytest.raises(InvalidSignal, match=REFUSALS[kind]):
             confirm_model(unpack(raw, LEPTON), LEPTON)
 
 
