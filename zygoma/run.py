@@ -192,7 +192,7 @@ def _monitor(options: LiveOptions, recorder: Recorder | None) -> Iterator[Monito
         yield None
         return
     paths = None if recorder is None else recorder.paths
-    with Monitor(options.monitor, paths=paths, recordings=options.recordings) as monitor:
+    with Monitor(options.monitor, paths=lambda: paths, recordings=options.recordings) as monitor:
         yield monitor
 
 

@@ -65,7 +65,7 @@ def event(identity: str = "m1", onset: float = 1000.0) -> FaceEvent:
 
 def hub_of(tmp_path: Path, clock: ManualClock, limit: int = 8) -> tuple[Feed, Hub]:
     feed = Feed()
-    candidates = Candidates(DecisionFile(tmp_path / "decisions.jsonl"))
+    candidates = Candidates(DecisionFile(lambda: tmp_path / "decisions.jsonl"))
     return feed, Hub(feed, candidates, snapshot, clock, viewers_limit=limit)
 
 
@@ -254,7 +254,7 @@ def test_a_candidate_has_pictures_of_its_onset_apex_and_offset(tmp_path: Path) -
     for stamp_s in (999.9, 1000.0, 1000.1, 1000.2):
         feed.block(frame(stamp_s, jpeg()))
         feed.face(Kind.CAMERA, stamp_s, POINTS)
-    candidates = Candidates(DecisionFile(tmp_path / "d.jsonl"))
+    candidates = Candidates(DecisionFile(lambda: tmp_path / "d.jsonl"))
     assert candidates.add(event(), feed) is not None
     candidates.close()
     record = candidates.record("m1")
@@ -269,7 +269,7 @@ def test_a_candidate_has_pictures_of_its_onset_apex_and_offset(tmp_path: Path) -
 def test_decisions_are_appended_beside_and_overwrite_nothing(tmp_path: Path) -> None:
     path = tmp_path / "run_decisions.jsonl"
     path.write_text("of an earlier run\n")
-    candidates = Candidates(DecisionFile(path))
+    candidates = Candidates(DecisionFile(lambda: path))
     candidates.add(event(), Feed())
     assert candidates.decide("m1", "confirmed", "", 1.0)["verdict"] == "confirmed"
     candidates.decide("m1", "rejected", "a yawn – näher ansehen", 2.0)
@@ -281,8 +281,19 @@ def test_decisions_are_appended_beside_and_overwrite_nothing(tmp_path: Path) -> 
     assert json.loads(lines[0])["event"]["action_units"] == "12"
 
 
+def test_a_recording_that_begins_takes_the_decisions_from_then_on(tmp_path: Path) -> None:
+    paths = [tmp_path / "apart.jsonl"]
+    candidates = Candidates(DecisionFile(lambda: paths[-1]))
+    candidates.add(event(), Feed())
+    candidates.decide("m1", "confirmed", "", 1.0)
+    paths.append(tmp_path / "run_decisions.jsonl")
+    candidates.decide("m1", "rejected", "", 2.0)
+    candidates.close()
+    assert [json.loads(path.read_text())["verdict"] for path in paths] == ["confirmed", "rejected"]
+
+
 def test_decisions_that_make_no_sense_change_nothing(tmp_path: Path) -> None:
-    candidates = Candidates(DecisionFile(tmp_path / "d.jsonl"), kept=2)
+    candidates = Candidates(DecisionFile(lambda: tmp_path / "d.jsonl"), kept=2)
     for number in range(3):
         candidates.add(event(f"m{number}"), Feed())
     assert candidates.add(FaceEvent(0.0, 0.1, "blink", 0.05, id="b"), Feed()) is None

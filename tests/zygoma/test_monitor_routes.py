@@ -28,6 +28,7 @@ VIEWERS = 3
 class Served:
     monitor: Monitor
     client: httpx.Client
+    recordings: Path
     notes: list[str] = field(default_factory=list)
 
     def socket(self) -> ClientConnection:
@@ -37,7 +38,8 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     options = MonitorOptions(port=0, access=Access.on_this_machine(viewers_limit=VIEWERS))
-    with Monitor(options, recordings=tmp_path_factory.mktemp("recordings")) as monitor:
+    recordings = tmp_path_factory.mktemp("recordings")
+    with Monitor(options, recordings=recordings) as monitor:
         notes: list[str] = []
 
         def mark(text: str) -> float:
@@ -48,7 +50,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         event = FaceEvent(9.0, 0.2, "micro_expression", 9.1, (4,), id="m 1 ü")
         monitor.feed.event(event)
         with httpx.Client(base_url=server.url) as client:
-            yield Served(monitor, client, notes)
+            yield Served(monitor, client, recordings, notes)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_a_verdict_is_kept_and_told_to_every_page(served: Served) -> None:
             if isinstance(message, str) and json.loads(message)["kind"] == "decision":
                 break
     assert served.client.get("/api/candidates").json()[0]["note"] == "a smile"
-    file = served.monitor.candidates.decisions.path
+    (file,) = served.recordings.rglob(served.monitor.candidates.decisions.name)
     assert json.loads(file.read_text().splitlines()[-1])["id"] == "m 1 ü"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,21 +63,30 @@ class DecisionFile:
     """Appends decisions to a new file; the file is made with the first one.
 
     Args:
-        path: Where; when it exists already, ``-2``, ``-3`` ... is put behind its name.
+        where: Tells where decisions belong now: another answer begins another file. When the file exists
+            already, ``-2``, ``-3`` ... is put behind its name.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, where: Callable[[], Path]) -> None:
+        self._where = where
+        self._belongs: Path | None = None
         self._file: TextIO | None = None
 
+    @property
+    def name(self) -> str:
+        """Of the file in use, or of the one to be made."""
+        return Path(self._file.name).name if self._file is not None else self._where().name
+
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one line and make sure that it is on the disk.
+        """Write one line and hand it to the disk.
 
         Raises:
             OSError: The disk refuses.
         """
-        if self._file is None:
-            self._file = self._create()
+        belongs = self._where()
+        if self._file is None or belongs != self._belongs:
+            self.close()
+            self._file, self._belongs = _create(belongs), belongs
         self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
         self._file.flush()
 
@@ -85,16 +94,18 @@ class DecisionFile:
         """Close the file, if there is one."""
         if self._file is not None:
             self._file.close()
+            self._file = None
 
-    def _create(self) -> TextIO:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        stem, number = self.path.stem, 1
-        while True:
-            try:
-                return self.path.open("x", encoding="utf-8")
-            except FileExistsError:
-                number += 1
-                self.path = self.path.with_stem(f"{stem}-{number}")
+
+def _create(path: Path) -> TextIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stem, number = path.stem, 1
+    while True:
+        try:
+            return path.open("x", encoding="utf-8")
+        except FileExistsError:
+            number += 1
+            path = path.with_stem(f"{stem}-{number}")
 
 
 class Candidates:

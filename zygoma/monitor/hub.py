@@ -82,6 +82,7 @@ class Hub:
         snapshot: Asks the engine for its state.
         clock: The LSL clock.
         viewers_limit: How many pages may watch.
+        session: A guided session is served beside the monitor.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Hub:
         clock: Clock,
         *,
         viewers_limit: int,
+        session: bool = False,
     ) -> None:
         self.feed = feed
         self.candidates = candidates
@@ -99,6 +101,7 @@ class Hub:
         self._snapshot = snapshot
         self._clock = clock
         self._limit = viewers_limit
+        self._session = session
         self._viewers: dict[Viewer, asyncio.Task[None]] = {}
         self._packets: deque[bytes] = deque(maxlen=PACKETS_KEPT)
         self._packets_made = 0
@@ -189,7 +192,8 @@ class Hub:
             peaks_uv=self.feed.peaks_uv,
             displayed_ms=self.displayed_ms(),
             viewers=self.viewers,
-            decisions=self.candidates.decisions.path.name,
+            decisions=self.candidates.decisions.name,
+            session=self._session,
         )
         return _json(message)
 

@@ -35,7 +35,8 @@ class Monitor:
 
     Args:
         options: See `MonitorOptions`.
-        paths: The recording that decisions are put beside; None makes a file of their own in `recordings`.
+        paths: Tells the recording that decisions are put beside; while there is none they go into a file of
+            their own in `recordings`.
         recordings: See `paths`.
         clock: The LSL clock.
     """
@@ -44,13 +45,14 @@ class Monitor:
         self,
         options: MonitorOptions,
         *,
-        paths: SessionPaths | None = None,
+        paths: Callable[[], SessionPaths | None] = lambda: None,
         recordings: Path = Path("recordings"),
         clock: Clock = lsl_clock,
     ) -> None:
         self.options = options
         self.feed = Feed()
-        self.candidates = Candidates(DecisionFile(decision_path(paths, recordings)))
+        apart = recordings / "decisions" / f"decisions-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl"
+        self.candidates = Candidates(DecisionFile(lambda: decision_path(paths(), apart)))
         self.server: MonitorServer | None = None
         self.hub: Hub | None = None
         self._clock = clock
@@ -69,7 +71,14 @@ class Monitor:
             routers: Further paths, for the guided session.
         """
         access = self.options.access
-        self.hub = Hub(self.feed, self.candidates, snapshot, self._clock, viewers_limit=access.viewers_limit)
+        self.hub = Hub(
+            self.feed,
+            self.candidates,
+            snapshot,
+            self._clock,
+            viewers_limit=access.viewers_limit,
+            session=bool(routers),
+        )
         app = build_app(access, [page_router(self.hub, mark, self._clock), *routers])
         app.mount("/static", static_files())
         self.server = MonitorServer(app, access, port=self.options.port)
@@ -89,8 +98,6 @@ class Monitor:
         self.close()
 
 
-def decision_path(paths: SessionPaths | None, recordings: Path) -> Path:
-    """Where decisions go: beside the recording, else into a file named after the time."""
-    if paths is not None:
-        return paths.folder / f"{paths.stem}_decisions.jsonl"
-    return recordings / "decisions" / f"decisions-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl"
+def decision_path(paths: SessionPaths | None, apart: Path) -> Path:
+    """Where decisions go: beside the recording, without one to `apart`."""
+    return apart if paths is None else paths.folder / f"{paths.stem}_decisions.jsonl"

@@ -42,6 +42,7 @@ def status(
     displayed_ms: tuple[float, float] | None,
     viewers: int,
     decisions: str,
+    session: bool = False,
 ) -> dict[str, Any]:
     """Everything slow, for the page.
 
@@ -52,6 +53,7 @@ def status(
         displayed_ms: Capture to display, median and 95th percentile, as the pages report it.
         viewers: Pages that watch.
         decisions: File that verdicts go to.
+        session: A guided session is served beside the monitor.
     """
     return {
         "kind": "status",
@@ -74,6 +76,7 @@ def status(
         ],
         "viewers": viewers,
         "decisions": decisions,
+        "session": session,
     }
 
 
@@ -129,12 +132,14 @@ def _camera_lights(snapshot: Snapshot, picture: Picture | None) -> list[dict[str
         return []
     health, nominal_hz = streams[0].health, streams[0].spec.rate_hz
     rate_hz = health.effective_rate_hz
+    silent = not health.age_s <= SILENT_S
+    rate = f"{rate_hz:.1f} fps" if math.isfinite(rate_hz) else "–"
     lights = [
         _light(
             "camera-rate",
             "frame rate",
-            "bad" if not health.age_s <= SILENT_S else _rate_light(nominal_hz, rate_hz),
-            f"{rate_hz:.1f} fps" if math.isfinite(rate_hz) else "–",
+            "bad" if silent else _rate_light(nominal_hz, rate_hz),
+            f"silent {health.age_s:.0f} s" if silent else rate,
             f"the camera announces {nominal_hz:.0f} fps: more light lets it expose faster",
         )
     ]

@@ -218,7 +218,7 @@ export class FacePanel {
     const muscle = (unit) => this.anatomy.muscles.find((known) => known.unit === unit)?.name.split(",")[0];
     setText(
       document.getElementById("active"),
-      active.map((unit) => `AU${unit.number} ${muscle(unit.number) ?? unit.name}`).join("   "),
+      active.map((unit) => `AU${unit.number} ${muscle(unit.number) ?? unit.name}`).join("\n"),
     );
   }
 

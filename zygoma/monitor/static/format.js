@@ -40,9 +40,17 @@ export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
-/** The value of a colour token of the style sheet, for canvases. */
+const colours = new Map();
+const forget = () => colours.clear();
+new MutationObserver(forget).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+matchMedia("(prefers-color-scheme: light)").addEventListener("change", forget);
+
+/** The value of a colour token of the style sheet, for canvases; remembered until the theme changes. */
 export function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  if (!colours.has(name)) {
+    colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  }
+  return colours.get(name);
 }
 
 /** Words of a channel label such as ZYG_L. */

@@ -26,9 +26,14 @@ export class HealthPanel {
     const banner = document.getElementById("banner");
     banner.hidden = !status.origins.length;
     setText(banner, status.origins.map((origin) => BANNERS[origin] ?? origin).join(" + "));
+    const session = document.getElementById("session-link");
+    if (session) session.hidden = !status.session;
     setText(document.getElementById("session-clock"), clock(status.now - status.started));
     const latency = document.getElementById("display-latency");
-    if (latency) setText(latency, status.displayed ? `${number(status.displayed.p50_ms)} ms (p95 ${number(status.displayed.p95_ms)} ms)` : "–");
+    if (latency) {
+      setText(latency, status.displayed ? `${number(status.displayed.p50_ms)} ms` : "–");
+      latency.title = status.displayed ? `95 % of pictures within ${number(status.displayed.p95_ms)} ms` : "";
+    }
     this.recording(status.recording);
     const newest = status.incidents.at(-1);
     const notice = document.getElementById("notice");
@@ -52,8 +57,7 @@ export class HealthPanel {
     else if (recording.stopped) {
       setText(output, "stopped");
       this.tell(recording.stopped);
-    }
-    else {
+    } else {
       const left = recording.seconds_left === null ? "" : ` · ${span(recording.seconds_left)} left`;
       const room = recording.warning ? ` · only ${bytes(recording.free_bytes)} free` : "";
       setText(output, `● ${clock(recording.seconds)} · ${bytes(recording.bytes)}${left}${room}`);

@@ -1,7 +1,7 @@
 // One strip per EMG channel: raw signal, envelope, bursts; z and share of the maximal contraction in figures.
 
 import { Strip, envelope, shade, window } from "./charts.js";
-import { element, number, setText, spoken } from "./format.js";
+import { colour, element, number, setText, spoken } from "./format.js";
 
 const SECONDS = 10;
 const BIN_S = 0.02;
@@ -43,7 +43,7 @@ export class MusclesPanel {
           axisSize: 34,
           range: () => [-strip.span, strip.span],
           values: (u, splits) => splits.map((split) => (Math.abs(split) < 1e-9 ? "0" : `${Math.round(split)}`.replace("-", "−"))),
-          bands: [{ series: [2, 1], fill: () => getComputedStyle(document.documentElement).getPropertyValue("--raw") }],
+          bands: [{ series: [2, 1], fill: () => colour("raw") }],
           behind: (chart) => strip.bursts.forEach(([from, to]) => shade(chart, from, to, "burst")),
         },
       );

@@ -1,7 +1,7 @@
 // The valence gauge: estimate, its 95 % interval, what each modality contributed, and the last half minute.
 
 import { Strip, window } from "./charts.js";
-import { element, number, setText } from "./format.js";
+import { colour, element, number, setText } from "./format.js";
 
 const SECONDS = 30;
 const INTERVAL = 1.96;
@@ -51,7 +51,7 @@ export class ValencePanel {
         axisSize: 26,
         range: () => [-1.2, 1.2],
         values: (u, splits) => splits.map((split) => (Math.abs(split) === 1 || split === 0 ? number(split, 0, split !== 0) : "")),
-        bands: [{ series: [1, 2], fill: () => getComputedStyle(document.documentElement).getPropertyValue("--interval") }],
+        bands: [{ series: [1, 2], fill: () => colour("interval") }],
       },
     );
   }
