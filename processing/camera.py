@@ -244,7 +244,7 @@ class CameraChain:
             return row
         if self._since_landmarks % self.landmarks_every == 0 or self._row is None:
             self._observation = self._mesh.detect(picture.rgb, stamp_s)
-            self._row = self._units.update(self._observation, stamp_s)
+            self._row = self._units.update(self._observation, stamp_s, picture.gray)
             self._judge(self._row, picture, stamp_s, told)
         self._since_landmarks += 1
         return self._row
