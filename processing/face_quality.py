@@ -83,6 +83,9 @@ them 0.2-0.7, thin metal and rimless ones 0.03-0.2 (some stay unseen)."""
 GLASSES_SETTLE_S = 3.0
 """A frown wrinkles the nose's root for moments; glasses stay."""
 
+LOOK_EVERY_S = 0.08
+"""Light, sharpness and glasses are looked at this often; what the landmarks tell, in every frame."""
+
 CUT_OFF_IOD = 0.05
 BEST_RISES_S, BEST_FALLS_S = 0.5, 300.0
 """The person's own best sharpness is learned at once and forgotten slowly."""
@@ -141,7 +144,8 @@ class FaceQuality:
         self._flags = 0
         self._best: tuple[float, float] | None = None
         self._bridge = math.nan
-        self._last_s = math.nan
+        self._looked_s = math.nan
+        self._sharp, self._bright = 1.0, math.nan
 
     def update(
         self,
@@ -160,23 +164,27 @@ class FaceQuality:
             pitch_deg, yaw_deg, iod_px: See `processing.pose.HeadPose`.
             time_s: Its stamp.
         """
-        step_s = time_s - self._last_s if time_s > self._last_s else 0.0
-        self._last_s = time_s
-        patch = face_patch(gray, points_px)
-        brightness, highlight, clipped = exposure(patch)
-        sharpness = self._sharpness(edge_amplitudes(patch), step_s)
         turned = max(abs(yaw_deg), abs(pitch_deg))
-        if turned < TURNED_DEG[0]:  # a nose seen from the side has edges of its own
-            self._weigh_bridge(bridge_step(patch), step_s)
         beyond = _reach_beyond(points_px, gray.shape) / max(iod_px, 1.0)
         self._raise(FaceFlag.TURNED, turned, TURNED_DEG)
         self._raise(FaceFlag.SMALL, iod_px, SMALL_IOD_PX)
+        self._raise(FaceFlag.CUT_OFF, beyond, (CUT_OFF_IOD, 0.5 * CUT_OFF_IOD))
+        # Also true at the first frame, and where the clock stepped back.
+        if not 0.0 <= time_s - self._looked_s < LOOK_EVERY_S:
+            self._look(face_patch(gray, points_px), turned, time_s)
+        return Appearance(FaceFlag(self._flags), self._sharp, self._bright)
+
+    def _look(self, patch: NDArray[np.uint8], turned_deg: float, time_s: float) -> None:
+        step_s = time_s - self._looked_s if time_s > self._looked_s else 0.0
+        self._looked_s = time_s
+        self._bright, highlight, clipped = exposure(patch)
+        self._sharp = self._sharpness(edge_amplitudes(patch), step_s)
+        if turned_deg < TURNED_DEG[0]:  # a nose seen from the side has edges of its own
+            self._weigh_bridge(bridge_step(patch), step_s)
         self._raise(FaceFlag.LOW_LIGHT, highlight, DARK_HIGHLIGHT)
         self._raise(FaceFlag.OVER_EXPOSED, clipped, CLIPPED_SHARE)
-        self._raise(FaceFlag.BLURRED, sharpness, BLURRED_SHARPNESS)
+        self._raise(FaceFlag.BLURRED, self._sharp, BLURRED_SHARPNESS)
         self._raise(FaceFlag.GLASSES, self._bridge, GLASSES_EVIDENCE)
-        self._raise(FaceFlag.CUT_OFF, beyond, (CUT_OFF_IOD, 0.5 * CUT_OFF_IOD))
-        return Appearance(FaceFlag(self._flags), sharpness, brightness)
 
     def _raise(self, flag: FaceFlag, value: float, bounds: tuple[float, float]) -> None:
         """Set or clear one flag; `bounds` are where it comes and where it goes, in either direction."""

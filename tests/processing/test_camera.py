@@ -150,14 +150,14 @@ def test_doubts_are_flagged_and_cost_confidence(chain: CameraChain) -> None:
     company = np.concatenate([portrait(), portrait()[:, ::-1]], axis=1)
     dark = (portrait() * 0.25).astype(np.uint8)
     empty = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-    frames = [portrait()] * 40 + [dark] + [empty]
+    frames = [portrait()] * 40 + [dark] * 3 + [empty]
     units = chain.process(camera_block(tuple(jpeg(frame) for frame in frames))).action_units
     flags, confidence = units.column("flags"), units.column("confidence")
     assert flags[39] == 0
-    assert flags[40] == FaceFlag.LOW_LIGHT
-    assert confidence[40] < 0.75 * confidence[39]
-    assert units.column("brightness")[40] < 0.5 * units.column("brightness")[39]
-    assert flags[41] == FaceFlag.LOST
+    assert flags[42] == FaceFlag.LOW_LIGHT
+    assert confidence[42] < 0.75 * confidence[39]
+    assert units.column("brightness")[42] < 0.5 * units.column("brightness")[39]
+    assert flags[43] == FaceFlag.LOST
     chain.reset()
     block = camera_block((jpeg(company),) * 10, spec=camera_spec(width=2 * WIDTH))
     flags = chain.process(block).action_units.column("flags")

@@ -112,8 +112,8 @@ def test_a_turned_head_does_not_flicker_about_the_limit() -> None:
 def test_a_wrinkled_nose_for_a_moment_is_no_pair_of_glasses() -> None:
     quality = FaceQuality()
     judge(gray(), quality=quality)
-    for k in range(6):
-        seen = judge(with_glasses(110), quality=quality, time_s=(k + 1) / 30)
+    for k in range(3):
+        seen = judge(with_glasses(110), quality=quality, time_s=(k + 1) / 10)
     assert not seen.flags & FaceFlag.GLASSES
 
 
