@@ -226,11 +226,14 @@ class ThermalFile(OpenedSource):
 
 def _without_telemetry(frame: FileFrame) -> FileFrame:
     """A Lepton's picture without the telemetry rows that some programs save with it."""
-    lepton = MODELS["lepton"]
-    with_rows = (lepton.height + lepton.telemetry_rows, lepton.width)
-    if frame.picture.dtype != np.uint16 or frame.picture.shape != with_rows:
+    if frame.picture.dtype != np.uint16:
         return frame
-    raw = unpack(frame.picture, lepton)
+    for model in (MODELS["lepton"], MODELS["lepton2"]):
+        if frame.picture.shape == (model.height + model.telemetry_rows, model.width):
+            break
+    else:
+        return frame
+    raw = unpack(frame.picture, model)
     closed = raw.telemetry is not None and raw.telemetry.ffc is FfcState.IN_PROGRESS
     return FileFrame(raw.counts, frame.time_s, frame.ffc or closed)
 

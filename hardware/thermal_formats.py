@@ -90,8 +90,19 @@ MODELS = MappingProxyType(
                 CENTIKELVIN,
                 telemetry_rows=2,
             ),
+            # The same carrier board tells of neither sensor: --device lepton2@NUMBER. Its telemetry packets
+            # are as long as those of a Lepton 3.x and fill rows of half the width.
             ThermalModel(
-                "lepton2", "FLIR Lepton 2.5 on PureThermal", 80, 60, 8.77, "Y16 ", (), (), CENTIKELVIN
+                "lepton2",
+                "FLIR Lepton 2.5 on PureThermal",
+                80,
+                60,
+                8.77,
+                "Y16 ",
+                (),
+                (),
+                CENTIKELVIN,
+                telemetry_rows=3,
             ),
             ThermalModel("boson320", "FLIR Boson 320", 320, 256, 60.0, "Y16 ", (), (), None),
             ThermalModel(
@@ -220,9 +231,10 @@ def unpack(buffer: NDArray[Any], model: ThermalModel) -> RawFrame:
     )
     if rest or rows not in expected:
         sizes = " or ".join(f"{model.width}x{height}" for height in expected)
+        other = next((each for each in MODELS.values() if words.size in _sizes(each)), None)
+        way = f"--device {other.key}@NUMBER fits" if other else "choose another camera model or video mode"
         raise InvalidSignal(
-            f"{model.name} delivered {words.size} values ({_size(buffer)}) instead of {sizes}: choose "
-            "another camera model or video mode."
+            f"{model.name} delivered {words.size} values ({_size(buffer)}) instead of {sizes}: {way}."
         )
     picture = words.reshape(rows, model.width)
     if model.stacked:
@@ -236,6 +248,11 @@ def unpack(buffer: NDArray[Any], model: ThermalModel) -> RawFrame:
         if telemetry is not None:
             return RawFrame(np.ascontiguousarray(picture[model.telemetry_rows :]), telemetry)
     return RawFrame(np.ascontiguousarray(picture[: model.height]), telemetry)
+
+
+def _sizes(model: ThermalModel) -> set[int]:
+    """Values per frame that a model may deliver."""
+    return {model.width * model.raw_height, model.width * (model.raw_height + model.telemetry_rows)}
 
 
 def _words(buffer: NDArray[Any], model: ThermalModel) -> NDArray[np.uint16]:

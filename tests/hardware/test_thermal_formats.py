@@ -67,6 +67,22 @@ def test_nothing_is_stripped_at_120_rows_and_telemetry_is_at_122() -> None:
     assert header.telemetry is not None and header.telemetry.ffc is FfcState.COMPLETE
 
 
+def test_a_small_lepton_has_three_rows_of_telemetry() -> None:
+    small = MODELS["lepton2"]
+    celsius = counts_of(scene(np.random.default_rng(3), (60, 80)))
+    rows = telemetry_rows(2).ravel()[:240].reshape(3, 80)
+    assert unpack(celsius, small).telemetry is None
+    for picture in (np.vstack([celsius, rows]), np.vstack([rows, celsius])):
+        for buffer in (picture, picture.reshape(1, -1), picture.view(np.uint8).reshape(1, -1)):
+            frame = unpack(buffer, small)
+            np.testing.assert_array_equal(frame.counts, celsius)
+            assert frame.telemetry is not None and frame.telemetry.ffc is FfcState.IN_PROGRESS
+    with pytest.raises(InvalidSignal, match="lepton2@NUMBER fits"):
+        unpack(celsius, LEPTON)
+    with pytest.raises(InvalidSignal, match="lepton@NUMBER fits"):
+        unpack(np.zeros((122, 160), np.uint16), small)
+
+
 @pytest.mark.parametrize("state", list(FfcState))
 def test_ffc_state_reads_the_same_in_either_word_order(state: FfcState) -> None:
     for swapped in (False, True):
