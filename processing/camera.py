@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec
 from processing.action_units import ActionUnitEstimator, action_unit_channels, no_face_row
-from processing.face_quality import FaceFlag, FaceQuality, confidence_left
+from processing.face_quality import FLAG_BITS, FaceFlag, FaceQuality, confidence_left
 from processing.landmarks import FaceMesh, FaceObservation
 from processing.motion import RegionMotion
 from processing.neutral import Neutral
@@ -162,7 +162,7 @@ class CameraChain:
     def spec_for(self, camera: StreamSpec) -> tuple[StreamSpec, StreamSpec]:
         """Specs of the ActionUnits and FaceMotion streams made from a camera stream."""
 
-        def derived(kind: Kind, name: str, channels: tuple[Channel, ...]) -> StreamSpec:
+        def derived(kind: Kind, name: str, channels: tuple[Channel, ...], **metadata: str) -> StreamSpec:
             return StreamSpec(
                 f"{camera.name}-{name}",
                 kind,
@@ -170,11 +170,11 @@ class CameraChain:
                 camera.rate_hz,
                 SampleType.FLOAT32,
                 f"{camera.source_id}-{name}",
-                metadata={"camera": camera.source_id},
+                metadata={"camera": camera.source_id, **metadata},
             )
 
         return (
-            derived(Kind.ACTION_UNITS, "action-units", action_unit_channels()),
+            derived(Kind.ACTION_UNITS, "action-units", action_unit_channels(), flag_bits=FLAG_BITS),
             derived(Kind.FACE_MOTION, "face-motion", self._motion.channels),
         )
 

@@ -51,6 +51,9 @@ FLAG_WORDS: Mapping[FaceFlag, str] = MappingProxyType(
 )
 """What each flag means and what mends it, in words for the operator."""
 
+FLAG_BITS = " ".join(f"{flag.value}={flag.name.lower()}" for flag in FaceFlag if flag.name)
+"""The bits of the ``flags`` channel, for a stream's metadata: ``1=lost 2=second_face ...``."""
+
 CONFIDENCE_LEFT: Mapping[FaceFlag, float] = MappingProxyType(
     {
         FaceFlag.SECOND_FACE: 0.7,  # the tracker may have changed over to the other face

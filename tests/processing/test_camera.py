@@ -209,6 +209,7 @@ def test_specs_are_known_before_the_first_frame(chain: CameraChain) -> None:
     assert units.dtype is SampleType.FLOAT32
     assert units.source_id != motion.source_id
     assert "AU12_left" in units.labels
+    assert units.metadata["flag_bits"].startswith("1=lost 2=second_face 4=mirrored")
 
 
 def test_an_empty_block(chain: CameraChain) -> None:
