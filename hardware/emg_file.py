@@ -22,9 +22,9 @@ from acquisition.stream import (
     OpenedSource,
     SampleType,
     StreamSpec,
-    empty_block,
 )
 from hardware.emg_readers import EmgTable, read_table
+from hardware.pacing import Pacer
 
 _PACED_S = 0.02
 _BLOCK_S = 1.0
@@ -99,7 +99,7 @@ class EmgFile(OpenedSource):
             raise DeviceNotFound(f"{path} does not exist: check the path.")
         self._table: EmgTable = read_table(path, channels or {}, rate_hz)
         self._paced, self._loop, self._start_s = paced, loop, start_s
-        self._clock, self._sleep = clock, sleep
+        self._clock = clock
         self.notes = list(self._table.notes)
         self._spec = StreamSpec(
             name=name or path.stem,
@@ -115,10 +115,9 @@ class EmgFile(OpenedSource):
             },
         )
         self._blocks: Iterator[Block] | None = None
-        self._waiting: Block | None = None
+        self._pacer = Pacer(clock, sleep, by_last=True) if paced else Pacer(None, None)
         self._played_rounds = 0
         self._offset_s = start_s
-        self._end = 0
 
     @property
     def spec(self) -> StreamSpec:
@@ -134,12 +133,11 @@ class EmgFile(OpenedSource):
     def open(self) -> None:
         """Begin at the file's start."""
         self._played_rounds = 0
-        self._end = 0
         self._offset_s = self._start_s
         if self._paced and self._clock is not None:
             self._offset_s = self._clock() - float(self._table.stamps[0])
         self._blocks = self._round()
-        self._waiting = None
+        self._pacer.restart()
 
     def read(self, timeout_s: float) -> Block:
         """Next block; when paced, empty if its last sample is not due within `timeout_s`.
@@ -147,24 +145,12 @@ class EmgFile(OpenedSource):
         Raises:
             EndOfStream: Everything has been delivered (never when looping), or the file is not open.
         """
-        if self._waiting is None:
-            self._waiting = self._next()
-        block = self._waiting
-        if self._paced and self._clock is not None and self._sleep is not None:
-            wait_s = float(block.timestamps[-1]) - self._clock()
-            if wait_s > timeout_s:
-                self._sleep(timeout_s)
-                return empty_block(self._spec, self._end)
-            if wait_s > 0:
-                self._sleep(wait_s)
-        self._waiting = None
-        self._end = block.end
-        return block
+        return self._pacer.next(self._next, timeout_s)
 
     def close(self) -> None:
         """Forget the position; `open` starts over."""
         self._blocks = None
-        self._waiting = None
+        self._pacer.restart()
 
     def _next(self) -> Block:
         if self._blocks is None:

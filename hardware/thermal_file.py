@@ -26,8 +26,8 @@ from acquisition.stream import (
     OpenedSource,
     SampleType,
     StreamSpec,
-    empty_block,
 )
+from hardware.pacing import Pacer
 from hardware.thermal_formats import (
     CENTIKELVIN,
     MODELS,
@@ -77,10 +77,10 @@ class ThermalFile(OpenedSource):
             raise ValueError("a paced thermal file needs a clock and a sleep")
         self._path = Path(path)
         self._rate_hz, self._paced, self._loop = rate_hz, paced, loop
-        self._clock, self._sleep = clock, sleep
+        self._clock = clock
         self._recording: Recording | None = None
         self._frames: Iterator[FileFrame] | None = None
-        self._waiting: Block | None = None
+        self._pacer = Pacer(clock, sleep) if paced else Pacer(None, None)
         self._number = 0
         self._start_s = 0.0
         self._last_s = float("-inf")
@@ -134,7 +134,7 @@ class ThermalFile(OpenedSource):
         self._number = 0
         self._last_s = float("-inf")
         self._round_s = self._period_s = 0.0
-        self._waiting = None
+        self._pacer.restart()
         self.truncated = False
         self._start_s = self._clock() if self._paced and self._clock is not None else 0.0
         self._begin()
@@ -158,19 +158,10 @@ class ThermalFile(OpenedSource):
         Raises:
             EndOfStream: All frames have been delivered.
         """
-        if self._waiting is None:
-            self._waiting = self._next_block(1 if self._paced else _BLOCK_FRAMES)
-        block = self._waiting
-        if self._paced and self._clock is not None and self._sleep is not None:
-            wait_s = float(block.timestamps[0]) - self._clock()
-            if wait_s > timeout_s:
-                self._sleep(timeout_s)
-                return empty_block(self._spec, block.first)
-            self._sleep(max(wait_s, 0.0))
-        self._waiting = None
-        return block
+        return self._pacer.next(self._next_block, timeout_s)
 
-    def _next_block(self, most: int) -> Block:
+    def _next_block(self) -> Block:
+        most = 1 if self._paced else _BLOCK_FRAMES
         stamps: list[float] = []
         rows = np.empty((most, self._spec.channel_count), dtype=np.int16)
         while len(stamps) < most:

@@ -32,8 +32,8 @@ from acquisition.stream import (
     Samples,
     SampleType,
     StreamSpec,
-    empty_block,
 )
+from hardware.pacing import Pacer
 
 JPEG_QUALITY = 95
 """Quality of frames that are encoded here; below 90 compression noise shows in the mouth corners."""
@@ -86,12 +86,12 @@ class VideoFile(OpenedSource):
         if paced and (clock is None or sleep is None):
             raise ValueError("a paced video needs a clock and a sleep")
         self._path = Path(path)
-        self._clock, self._sleep = clock, sleep
+        self._clock = clock
         self._encode, self._paced, self._loop = encode, paced, loop
         self._start_s = start_s
         self._container: Any = None
         self._frames: Iterator[tuple[float, Any]] | None = None
-        self._waiting: Block | None = None
+        self._pacer = Pacer(clock, sleep) if paced else Pacer(None, None)
         self._lost = 0
         self._number = 0
         self._end_s = 0.0
@@ -196,7 +196,7 @@ class VideoFile(OpenedSource):
         self._number = self._lost = 0
         self._end_s = 0.0
         self._ended = ""
-        self._waiting = None
+        self._pacer.restart()
         if self._paced and self._clock is not None:
             self._start_s = self._clock()
         self._frames = self._packets() if self._native_jpeg else self._pictures()
@@ -216,18 +216,7 @@ class VideoFile(OpenedSource):
         """
         if self._frames is None:
             raise EndOfStream(self._ended or f"{self._path.name} is not open.")
-        if self._waiting is None:
-            self._waiting = self._next_block()
-        block = self._waiting
-        if self._paced and self._clock is not None and self._sleep is not None:
-            wait_s = float(block.timestamps[0]) - self._clock()
-            if wait_s > timeout_s:
-                self._sleep(timeout_s)
-                return empty_block(self._spec, block.first)
-            if wait_s > 0:
-                self._sleep(wait_s)
-        self._waiting = None
-        return block
+        return self._pacer.next(self._next_block, timeout_s)
 
     def _next_block(self) -> Block:
         while True:

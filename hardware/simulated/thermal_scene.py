@@ -1,7 +1,7 @@
 """A thermal face whose regions warm by known amounts, filmed by a camera with all its faults at once.
 
 Where `SimulatedThermal` plays a person's life, this makes test films: size, place and tilt of the face, sway
-and turns of the head, cold glasses and noses, warm things behind, drift, corrections (FFC), dead pixels and rows.
+and turns of the head, cold glasses and noses, warm things behind, drift, corrections (FFC), dead pixels.
 """
 
 from __future__ import annotations

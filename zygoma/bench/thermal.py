@@ -1,8 +1,8 @@
 """How well skin temperature is read: a simulated face of known temperatures, filmed with every fault at once.
 
 The face of the simulated person is placed, tilted and turned; regions warm by known amounts; the camera
-drifts, is noisy, has dead pixels and rows, and calibrates itself. The truth of a region is the mean of what was
-added to the skin inside its polygon.
+drifts, is noisy, has dead pixels and rows, and calibrates itself. The truth of a region is the mean of what
+was added to the skin inside its polygon.
 """
 
 from __future__ import annotations
@@ -226,7 +226,8 @@ def _print(result: Mapping[str, object]) -> None:
     console.print(
         f"FFC: {ffc['detected']} of {ffc['true']} detected, {ffc['false']} false. "
         f"Drift suppressed {result['drift_suppression']:.0f} times by the forehead. "
-        f"{result['cpu_ms_per_frame']:.2f} ms of CPU per frame. Bad inputs: {bad['refused']} of {bad['generated']} refused with the right sentence, "
+        f"{result['cpu_ms_per_frame']:.2f} ms of CPU per frame.\n"
+        f"Bad inputs: {bad['refused']} of {bad['generated']} refused with the right sentence, "
         f"{bad['good_refused']} good ones refused.",
         highlight=False,
     )
