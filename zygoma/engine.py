@@ -17,7 +17,7 @@ from acquisition.clock import Clock, lsl_clock
 from acquisition.inlet import Incident
 from acquisition.outlet import LslOutlet
 from acquisition.recorder import MARKERS, DiskFull, Recorder, RecordingFailed
-from acquisition.stream import Block, Kind, StreamSpec
+from acquisition.stream import Block, InvalidSignal, Kind, StreamSpec
 from fusion.events import FaceEvent, events_stream_spec
 from fusion.fuse import Fused
 from processing.camera import predecoded
@@ -232,7 +232,12 @@ class Engine:
         """What is replayed changes to its calibration where the recorded run did."""
         if self._calibrated or self.settings.pipeline.calibration or self.settings.pipeline.rest:
             return
-        calibration = replayed_calibration(spec)
+        try:
+            calibration = replayed_calibration(spec)
+        except InvalidSignal as error:
+            # The stream itself is good.
+            self._readers.tell("refused", f"The replay goes on without its calibration: {error}")
+            return
         if calibration is not None:
             from_s = -np.inf if calibration.from_s is None else calibration.from_s
             self._pipeline.change(self._pipeline.prepare(calibration), from_s)

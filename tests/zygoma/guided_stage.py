@@ -68,8 +68,7 @@ class FlowOnly:
         self.flow.shown(stimulus)
 
     def command(self, name: str, text: str = "") -> None:
-        command = getattr(self.flow, name)
-        command(text) if name in ("override", "abort", "note") else command()
+        self.flow.command(name, text)
 
     def report(self, values: Any) -> None:
         self.flow.report(parse_report(values, self.protocol.self_report.scales))

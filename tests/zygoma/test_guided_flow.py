@@ -9,7 +9,7 @@ import pytest
 
 from acquisition.clock import ManualClock
 from acquisition.stream import Kind
-from zygoma.guided.flow import SHOWN_TIMEOUT_S, STIM_OFF_GRACE_S, Flow, NotNow
+from zygoma.guided.flow import SHOWN_TIMEOUT_S, STIM_OFF_GRACE_S, Flow
 from zygoma.guided.preflight import Check, Health
 from zygoma.guided.protocol import Protocol
 from zygoma.guided.self_report import SelfReport
@@ -22,6 +22,7 @@ from zygoma.guided.steps import (
     MeasureMaximum,
     MeasureNeutral,
     MeasureRest,
+    NotNow,
     Perform,
     Phase,
     Say,

@@ -100,7 +100,7 @@ class TerminalDriver:
         lines: Gives the next line, raises EOFError at the end; None reads stdin.
     """
 
-    HELP = "Enter = next, r = redo, o REASON = override, a REASON = abort, any other text = note"
+    HELP = "Enter = next, /redo, /override REASON, /abort REASON; any other text is a note"
 
     def __init__(
         self, session: GuidedSession, console: Console, lines: Callable[[], str] | None = None
@@ -151,13 +151,9 @@ class TerminalDriver:
             self._say(text)
 
     def _obey(self, line: str, view: View) -> None:
-        word, _, rest = line.partition(" ")
-        if word == "o":
-            self._session.command("override", rest)
-        elif word == "a":
-            self._session.command("abort", rest)
-        elif word == "r" and not rest:
-            self._session.command("redo")
+        if line.startswith("/"):
+            word, _, rest = line[1:].partition(" ")
+            self._session.command(word, rest)
         elif view.kind is StepKind.REPORT and not view.outcome:
             self._answer(line)
         elif not line:

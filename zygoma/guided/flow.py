@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from acquisition.clock import Clock
-from acquisition.stream import Kind, ZygomaError
+from acquisition.stream import Kind
 from zygoma.guided import words
 from zygoma.guided.markers import marker, understand
 from zygoma.guided.preflight import Health
@@ -28,6 +28,7 @@ from zygoma.guided.steps import (
     MeasureMaximum,
     MeasureNeutral,
     MeasureRest,
+    NotNow,
     Perform,
     Phase,
     Say,
@@ -45,13 +46,7 @@ SHOWN_TIMEOUT_S = 1.5
 STIM_OFF_GRACE_S = 2.0
 """An external program may be this late with its ``StimOff``."""
 
-REASON_CHARACTERS = 500
-
 LOG_SHOWN = 50
-
-
-class NotNow(ZygomaError):
-    """The command makes no sense at this point; the message says what does."""
 
 
 class Flow:
@@ -124,16 +119,18 @@ class Flow:
 
     def _lost(self, kind: str) -> list[Action]:
         self._note("device lost", kind)
-        sentence = f"The {kind} stream was lost: reconnect it, then redo this step."
         if self._phase is Phase.RUNNING and self._needs(kind):
-            said = marker(f"{self._word()}Stopped", "device lost")
-            self._judge((sentence,))
-            return [Say(said, self._clock())]
+            self._judge((f"The {kind} stream was lost: reconnect it, then redo this step.",))
+            return [self._stopped("device lost")]
         running = self._showings.running
         if running is not None:
             # Other modalities go on, and so does the participant: the operator decides about a repetition.
             running.problems.append(f"the {kind} stream was lost")
         return []
+
+    def _stopped(self, why: str) -> Say:
+        word = "RestStopped" if self.step.kind is StepKind.REST else "MvcStopped"
+        return Say(marker(word, why), self._clock())
 
     def _needs(self, kind: str) -> bool:
         if self.step.kind is StepKind.MVC:
@@ -190,6 +187,20 @@ class Flow:
 
     # -- the operator ----------------------------------------------------------------------------------
 
+    def command(self, name: str, text: str = "") -> list[Action]:
+        """One of the methods below by its name, with the reason or remark that belongs to it.
+
+        Raises:
+            NotNow: No such command, or as the command itself.
+        """
+        plain = {"next": self.next, "redo": self.redo}
+        told = {"override": self.override, "abort": self.abort, "note": self.note}
+        if name in plain:
+            return plain[name]()
+        if name in told:
+            return told[name](text)
+        raise NotNow(f"{name[:40]!r} is no command: use next, redo, override, abort or note.")
+
     def next(self) -> list[Action]:
         """Begin a step that waits, or go on from one that is done.
 
@@ -231,7 +242,7 @@ class Flow:
         elif kind is StepKind.REPORT:
             self._index -= 1
         elif self._phase is Phase.RUNNING:
-            actions = [Say(marker(f"{self._word()}Stopped", "redo"), self._clock())]
+            actions = [self._stopped("redo")]
         return actions + self._begin()
 
     def override(self, reason: str) -> list[Action]:
@@ -240,7 +251,7 @@ class Flow:
         Raises:
             NotNow: Without a reason, or after the end.
         """
-        reason = self._reason(reason)
+        reason = words.reason(reason)
         if self.over:
             raise NotNow("The session is over.")
         self._note("override", reason)
@@ -257,7 +268,7 @@ class Flow:
         if kind is StepKind.REPORT:
             return [*said, *self._keep(None)]
         if self._phase is Phase.RUNNING:
-            said.append(Say(marker(f"{self._word()}Stopped", "override"), self._clock()))
+            said.append(self._stopped("override"))
         if kind is StepKind.NEUTRAL and self._phase is Phase.JUDGED:
             return [*said, *self._accept()]
         return [*said, *self._advance()]
@@ -268,7 +279,7 @@ class Flow:
         Raises:
             NotNow: Without a reason, or after the end.
         """
-        reason = self._reason(reason)
+        reason = words.reason(reason)
         if self.over:
             raise NotNow("The session is over.")
         self._note("abort", reason)
@@ -284,7 +295,7 @@ class Flow:
         Raises:
             NotNow: It is empty.
         """
-        text = self._reason(text)
+        text = words.reason(text)
         self._note("note", text)
         return [Say(marker("Note", text), self._clock())]
 
@@ -426,18 +437,8 @@ class Flow:
     def _note(self, what: str, text: str = "") -> None:
         self.log.append(LogEntry(self._clock(), what, self.step.title, text))
 
-    def _word(self) -> str:
-        return "Rest" if self.step.kind is StepKind.REST else "Mvc"
-
     def _pose(self) -> str:
         return POSES[self.step.muscle] if self.step.muscle is not None else ""
-
-    @staticmethod
-    def _reason(text: str) -> str:
-        words = " ".join(text.split())[:REASON_CHARACTERS]
-        if not words:
-            raise NotNow("Please give a reason in a few words.")
-        return words
 
     # -- telling ---------------------------------------------------------------------------------------
 

@@ -16,10 +16,10 @@ from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from acquisition.stream import DeviceNotFound, InvalidSignal
-from zygoma.guided.flow import REASON_CHARACTERS, NotNow
 from zygoma.guided.screen import screen
-from zygoma.guided.steps import View
+from zygoma.guided.steps import NotNow, View
 from zygoma.guided.stimuli import MEDIA_TYPES, find_stimulus, stimulus_path
+from zygoma.guided.words import REASON_CHARACTERS
 from zygoma.monitor.access import OperatorOnly
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from fusion.events import FaceEvent
 from zygoma.calibration import Calibration
 from zygoma.engine import Engine
 from zygoma.guided import calibration as measuring
-from zygoma.guided.flow import Flow, NotNow
+from zygoma.guided.flow import Flow
 from zygoma.guided.latency import measure_latency
 from zygoma.guided.preflight import Facts, Health, StreamFacts, examine
 from zygoma.guided.protocol import Protocol
@@ -140,21 +140,9 @@ class GuidedSession:
             return self.flow.view()
 
     def command(self, name: str, text: str = "") -> None:
-        """An operator's ``next``, ``redo``, ``override``, ``abort`` or ``note``, with a reason or remark.
-
-        Raises:
-            NotNow: It makes no sense now, or the reason is missing.
-        """
+        """See `Flow.command`."""
         with self._lock:
-            if name == "next":
-                actions = self.flow.next()
-            elif name == "redo":
-                actions = self.flow.redo()
-            elif name in ("override", "abort", "note"):
-                actions = getattr(self.flow, name)(text)
-            else:
-                raise NotNow(f"{name[:40]!r} is no command: use next, redo, override, abort or note.")
-            self._carry_out(actions)
+            self._carry_out(self.flow.command(name, text))
 
     def report(self, values: Any) -> SelfReport:
         """The participant's form, checked.
@@ -393,7 +381,6 @@ class GuidedSession:
         start_s = self._clock()
         if engine is not None and recorder is not None and paths is not None:
             engine.stop_recording()
-            recorder.set_guided(guided_record(self.flow))
             problem = ""
             try:
                 recorder.close()
@@ -414,6 +401,8 @@ class GuidedSession:
             written = [summary_path, *([extra, extra.with_suffix(".json")] if extra else [])]
             info = SessionInfo.load(paths.sidecar)
             notes = (*info.notes, *([self.flow.outcome] if self.flow.outcome != "completed" else []))
-            replace(info, files={**info.files, **file_facts(written)}, notes=notes).save(paths.sidecar)
+            files = {**info.files, **file_facts(written)}
+            # A recording that stopped by itself was closed before the session knew.
+            replace(info, guided=guided_record(self.flow), files=files, notes=notes).save(paths.sidecar)
         else:
             self.summary = summarize(self.flow, self._events, start_s, facts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
+from acquisition.stream import ZygomaError
 from zygoma.guided.preflight import Check
 from zygoma.guided.protocol import Protocol, Stimulus, StimulusBlock
 from zygoma.guided.self_report import ReportRow
@@ -13,6 +14,10 @@ from zygoma.guided.self_report import ReportRow
 Muscle = Literal["ZYG", "COR"]
 POSES: dict[Muscle, str] = {"ZYG": "smile", "COR": "frown"}
 """What is posed to contract a muscle."""
+
+
+class NotNow(ZygomaError):
+    """The command makes no sense at this point; the message says what does."""
 
 
 class StepKind(StrEnum):

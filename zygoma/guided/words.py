@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from zygoma.guided.steps import POSES, Phase, Step, StepKind
+from zygoma.guided.steps import POSES, NotNow, Phase, Step, StepKind
+
+REASON_CHARACTERS = 500
 
 _WAITING = {
     StepKind.REST: "Ask for a relaxed face, eyes on the cross, then press Next.",
@@ -20,6 +22,18 @@ _MEASURING = {
     StepKind.NEUTRAL: "Taking the personal neutral from the rest ...",
     StepKind.LATENCY: "Measuring latency and markers ...",
 }
+
+
+def reason(text: str) -> str:
+    """An operator's reason or remark as one line.
+
+    Raises:
+        NotNow: There are no words in it.
+    """
+    line = " ".join(text.split())[:REASON_CHARACTERS]
+    if not line:
+        raise NotNow("Please give a reason in a few words.")
+    return line
 
 
 def operator_sentence(step: Step, phase: Phase, part: str, problems: bool, outcome: str) -> str:
