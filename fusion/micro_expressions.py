@@ -69,8 +69,8 @@ class MicroSettings:
 
     me_threshold: float = 0.0
     spotting_point: float = 1.0
-    camera_weight: float = 1.0
-    emg_weight: float = 1.0
+    camera_weight: float = 1.6
+    emg_weight: float = 0.8
     veto_log_odds: float = 6.0
     second_share: float = 0.3
     together_s: float = 0.06

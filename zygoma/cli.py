@@ -609,7 +609,7 @@ class BenchName(StrEnum):
     LATENCY = "latency"
     ACTION_UNITS = "action-units"
     ANALYZE = "analyze"
-    SCENARIO = "scenario"
+    FUSION = "fusion"
     SPOTTING = "spotting"
     THERMAL = "thermal"
     EMG = "emg"
@@ -629,6 +629,7 @@ def bench(
     faces: Annotated[
         Path | None, typer.Option(help="Folder of more portraits for spotting.", exists=True, file_okay=False)
     ] = None,
+    svg: Annotated[Path | None, typer.Option(help="Reliability diagram of fusion's confidences.")] = None,
     json: Json = False,
 ) -> None:
     """Measure; --json ends with one line of JSON.
@@ -644,6 +645,8 @@ def bench(
         result = module.run(quick=quick, video=video, truth=truth)
     elif name is BenchName.SPOTTING:
         result = module.run(quick=quick, folder=faces)
+    elif name is BenchName.FUSION:
+        result = module.run(quick=quick, svg=svg)
     else:
         result = module.run(quick=quick)
     if json:

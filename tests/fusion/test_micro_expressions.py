@@ -140,7 +140,7 @@ def test_a_frown_with_a_blink_is_the_blinks() -> None:
 def test_weak_evidence_is_dropped_and_the_threshold_moves_the_operating_point() -> None:
     weak = [movement(1, 6.0, ratio=-0.5)]
     assert micros(fuse(weak, emg=False)[1]) == []
-    (event,) = micros(fuse(weak, emg=False, settings=MicroSettings(me_threshold=-2.0))[1])
+    (event,) = micros(fuse(weak, emg=False, settings=MicroSettings(me_threshold=-3.0))[1])
     assert event.confidence < 0.5
     assert micros(fuse([movement(1, 6.0)], emg=False, settings=MicroSettings(me_threshold=9.0))[1]) == []
 
