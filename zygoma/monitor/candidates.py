@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ VERDICTS = ("confirmed", "rejected", "open")
 CANDIDATES_KEPT = 300
 NOTE_LENGTH = 500
 THUMBNAIL_PX = 144
+PICTURES_LATE_S = 4.0
+"""So long the pictures of an event are waited for."""
+
+_LOOK_AGAIN_S = 0.1
 _MARGIN = 0.18
 _QUALITY = 82
 
@@ -121,25 +126,31 @@ class Candidates:
         self._kept = kept
         self._lock = threading.Lock()
         self._by_id: dict[str, Candidate] = {}
+        self._closing = threading.Event()
         self._worker = ThreadPoolExecutor(1, "zygoma-thumbnails")
 
     def add(self, event: FaceEvent, feed: Feed) -> Candidate | None:
         """Take an event if it is one to judge; its pictures are cut out in the background."""
         if event.trial_type not in LISTED_TYPES:
             return None
-        times_s = (event.onset, event.apex, event.offset)
-        pictures = {
-            moment: picture
-            for moment, time_s in zip(MOMENTS, times_s, strict=True)
-            if (picture := feed.picture_at(time_s)) is not None
-        }
         candidate = Candidate(event)
         with self._lock:
             self._by_id[event.id] = candidate
             while len(self._by_id) > self._kept:
                 del self._by_id[next(iter(self._by_id))]
-        self._worker.submit(_cut_out, candidate, pictures)
+        self._worker.submit(self._cut_out, candidate, feed, time.monotonic() + PICTURES_LATE_S)
         return candidate
+
+    def _cut_out(self, candidate: Candidate, feed: Feed, deadline_s: float) -> None:
+        event = candidate.event
+        # Muscles can be ahead of a camera that lags.
+        while not feed.has_pictures_until(event.offset) and time.monotonic() < deadline_s:
+            if self._closing.wait(_LOOK_AGAIN_S):
+                return
+        times_s = (event.onset, event.apex, event.offset)
+        found = {moment: feed.picture_at(time_s) for moment, time_s in zip(MOMENTS, times_s, strict=True)}
+        pictures = {moment: picture for moment, picture in found.items() if picture is not None}
+        candidate.thumbnails.update(_thumbnails(pictures))
 
     def records(self) -> list[dict[str, Any]]:
         """All candidates, oldest first, for a page that has just been opened."""
@@ -187,12 +198,15 @@ class Candidates:
             return candidate.record()
 
     def close(self) -> None:
-        """Finish the pictures and close the file."""
+        """Finish the pictures that are there and close the file."""
+        self._closing.set()
         self._worker.shutdown()
         self.decisions.close()
 
 
-def _cut_out(candidate: Candidate, pictures: Mapping[str, Picture]) -> None:
+def _thumbnails(pictures: Mapping[str, Picture]) -> dict[str, bytes]:
+    """Small JPEGs of the face in each picture."""
+    thumbnails: dict[str, bytes] = {}
     # All three moments share one frame around the face, so that only the face moves between them.
     points = [picture.points_px[:, :2] for picture in pictures.values() if picture.points_px is not None]
     box = np.concatenate(points) if points else None
@@ -212,4 +226,5 @@ def _cut_out(candidate: Candidate, pictures: Mapping[str, Picture]) -> None:
         small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         done, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         if done:
-            candidate.thumbnails[moment] = jpeg.tobytes()
+            thumbnails[moment] = jpeg.tobytes()
+    return thumbnails

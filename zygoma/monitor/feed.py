@@ -168,6 +168,11 @@ class Feed:
             nearest = min(self._pictures, key=lambda picture: abs(picture.stamp_s - time_s), default=None)
         return None if nearest is None or abs(nearest.stamp_s - time_s) > 0.25 else nearest
 
+    def has_pictures_until(self, time_s: float) -> bool:
+        """Whether the camera has come as far as `time_s`; true without a camera, for then none will come."""
+        with self._lock:
+            return not self._pictures or self._pictures[-1].stamp_s >= time_s
+
     def take_rows(self) -> bytes | None:
         """All rows since the last call in one message; None when there are none."""
         streams: dict[str, int] = {}

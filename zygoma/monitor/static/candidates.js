@@ -6,7 +6,7 @@ import { element, number, setText } from "./format.js";
 const MOMENTS = ["onset", "apex", "offset"];
 const EVIDENCE = [["camera", "evidence_camera"], ["EMG", "evidence_emg"], ["thermal", "evidence_thermal"]];
 const EVIDENCE_FULL = 8;
-const THUMBNAIL_RETRIES = 4;
+const THUMBNAIL_RETRIES = 5;
 const RETRY_MS = 400;
 
 export class CandidatesPanel {
@@ -62,8 +62,8 @@ export class CandidatesPanel {
       image.onerror = () => {
         tries += 1;
         if (tries <= THUMBNAIL_RETRIES) setTimeout(() => (image.src = `${source}?try=${tries}`), RETRY_MS * tries);
-        else image.classList.add("missing");
       };
+      image.onload = () => image.classList.add("there");
       image.src = source;
       figure.append(image, element("figcaption", "", moment));
       pictures.append(figure);

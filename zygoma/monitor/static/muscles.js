@@ -25,10 +25,12 @@ export class MusclesPanel {
       const z = element("output", "big");
       const rest = element("output", "small");
       const name = element("h3", label.endsWith("_R") ? "side-right" : "side-left", spoken(label));
+      const burst = element("span", "burst");
       side.append(name, z, rest);
+      plot.append(burst);
       row.append(plot, side);
       this.host.append(row);
-      const strip = { label, row, z, rest, bursts: [], span: SMALLEST_UV };
+      const strip = { label, row, z, rest, burst, bursts: [], span: SMALLEST_UV };
       const line = label.endsWith("_R") ? "right" : "left";
       strip.chart = new Strip(
         plot,
@@ -70,7 +72,9 @@ export class MusclesPanel {
     setText(strip.z, `z ${number(z, 1, true)}`);
     const level = `${number(activity.at(`${label}_envelope_uv`, time), 1)} µV`;
     setText(strip.rest, Number.isFinite(share) ? `${level} · ${number(share, 0)} %MVC` : `${level} · no MVC yet`);
-    strip.row.classList.toggle("bursting", activity.at(`${label}_burst`, time) > 0);
+    const bursting = activity.at(`${label}_burst`, time) > 0;
+    strip.row.classList.toggle("bursting", bursting);
+    setText(strip.burst, bursting ? "burst" : "");
   }
 
   trace(strip, raw, activity, time) {

@@ -29,11 +29,14 @@ export class ValencePanel {
     const scale = element("div", "scale-words");
     scale.append(element("span", "", "−1 negative"), element("span", "", "0"), element("span", "", "positive +1"));
     const shares = element("div", "shares");
+    const split = element("div", "split");
+    const wording = element("div", "share-words");
+    shares.append(split, wording);
     this.shares = SHARES.map(([label, name, token]) => {
       const part = element("span", `share ${token}`);
-      const words = element("span", "", name);
-      part.append(words);
-      shares.append(part);
+      const words = element("span", token);
+      split.append(part);
+      wording.append(words);
       return { label, name, part, words };
     });
     const plot = element("div", "plot");
@@ -76,8 +79,8 @@ export class ValencePanel {
     }
     for (const { label, name, part, words } of this.shares) {
       const share = series.at(label, time);
-      part.hidden = !series.column.has(label) || !(share > 0.005);
-      part.style.flexGrow = String(Math.round((share || 0) * 100));
+      part.hidden = words.hidden = !series.column.has(label);
+      part.style.flexGrow = String(Math.round((share || 0) * 1000));
       setText(words, `${name} ${number(100 * share, 0)} %`);
     }
     if (charts && this.chart.host.clientHeight > 20) this.trend(series, time);
