@@ -475,18 +475,9 @@ class Flow:
         )
 
     def _commands(self) -> tuple[str, ...]:
-        if self.over:
-            return ()
-        commands = ["override", "abort", "note"]
-        kind, phase = self.step.kind, self._phase
-        if kind is StepKind.PREFLIGHT:
-            green = all(check.ok for check in self._health.checks if check.required)
-            return ("next", *commands) if self._health.checks and green else tuple(commands)
-        if phase in (Phase.RUNNING, Phase.JUDGED) or kind is StepKind.REPORT:
-            commands.insert(0, "redo")
-        if phase is Phase.WAITING or (phase is Phase.JUDGED and not self._problems):
-            commands.insert(0, "next")
-        return tuple(commands)
+        red = not self._health.checks or any(check.required and not check.ok for check in self._health.checks)
+        held_up = red if self.step.kind is StepKind.PREFLIGHT else bool(self._problems)
+        return words.commands(self.step, self._phase, held_up)
 
     def _part_now(self) -> tuple[str, float, float]:
         """Name of the running part, seconds left and its length; 0 where it has no end of its own."""

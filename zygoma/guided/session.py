@@ -56,6 +56,9 @@ ARRIVAL_S = 0.5
 LAST_ANSWER_S = AFTERMATH_S + 1.5
 """After the last stimulus: by then an expression that it called up is over and confirmed."""
 
+HEALTH_INTERVAL_S = 0.2
+"""How often streams and disk are looked at."""
+
 PAGE_SILENT_S = 2.0
 """A participant page that has not asked for so long is closed."""
 
@@ -107,6 +110,8 @@ class GuidedSession:
         self._attempts: dict[Muscle, list[Span]] = {}
         self._measured: Calibration | None = None
         self._log_saved = 0
+        self._looked_s = -np.inf
+        self._health = Health()
         self._started_s = clock()
         self._closed = threading.Event()
         self._failure: Exception | None = None
@@ -187,14 +192,16 @@ class GuidedSession:
 
     def tick(self) -> None:
         """Let time pass; call it some twenty times a second."""
-        health = self._health()
+        if self._clock() - self._looked_s >= HEALTH_INTERVAL_S:
+            self._looked_s = self._clock()
+            self._health = self._look()
         with self._lock:
             while self._heard:
                 self._carry_out(self.flow.heard(*self._heard.popleft()))
             stopped = self._recorder.status().stopped if self._recorder is not None else ""
             if stopped and not self.flow.over:
                 self._carry_out(self.flow.failed(stopped))
-            self._carry_out(self.flow.tick(health))
+            self._carry_out(self.flow.tick(self._health))
             now_s = self._clock()
             for due_s, work in [entry for entry in self._due if entry[0] <= now_s]:
                 self._due.remove((due_s, work))
@@ -226,7 +233,7 @@ class GuidedSession:
             failure, self._failure = self._failure, None
             raise failure
 
-    def _health(self) -> Health:
+    def _look(self) -> Health:
         engine = self._engine
         if engine is None:
             return Health()

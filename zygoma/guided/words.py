@@ -36,6 +36,19 @@ def reason(text: str) -> str:
     return line
 
 
+def commands(step: Step, phase: Phase, held_up: bool) -> tuple[str, ...]:
+    """What an operator can do now; `held_up` by a red checklist or by problems of the step."""
+    if phase is Phase.OVER:
+        return ()
+    possible = ["override", "abort", "note"]
+    checklist, form = step.kind is StepKind.PREFLIGHT, step.kind is StepKind.REPORT
+    if not checklist and (form or phase in (Phase.RUNNING, Phase.JUDGED)):
+        possible.insert(0, "redo")
+    if phase is Phase.WAITING or (not held_up and (checklist or phase is Phase.JUDGED)):
+        possible.insert(0, "next")
+    return tuple(possible)
+
+
 def operator_sentence(step: Step, phase: Phase, part: str, problems: bool, outcome: str) -> str:
     """What the operator should do."""
     if outcome:
