@@ -220,6 +220,14 @@ def test_a_full_disk_ends_the_session_and_what_was_recorded_is_closed(
     assert "Less than 1 GB" in session.summary["problem"]
 
 
+def test_a_folder_that_cannot_be_written_ends_the_session_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "recordings").write_text("a file, not a folder")
+    session = begun(tmp_path / "recordings")
+    assert session.flow.outcome.startswith("aborted: Recording cannot begin")
+    session.close()
+    assert session.paths is None
+
+
 def test_a_session_that_never_began_leaves_nothing(tmp_path: Path) -> None:
     session = GuidedSession(load_protocol(EXAMPLES / "protocol-short.toml"), tmp_path)
     session.attach(cast(Any, StubEngine()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from acquisition.recorder import DISK_STOP_BYTES, DISK_WARNING_BYTES
 from acquisition.stream import Kind
@@ -61,7 +61,7 @@ class Facts:
 
     streams: Sequence[StreamFacts] = ()
     face_confidence: float = math.nan
-    emg_words: Mapping[str, str] = ()  # type: ignore[assignment]
+    emg_words: Mapping[str, str] = field(default_factory=dict)
     free_bytes: int = DISK_WARNING_BYTES
     participant_page: bool | None = None
 
@@ -91,7 +91,7 @@ def examine(protocol: Protocol, facts: Facts) -> Health:
     )
     if protocol.wants(Kind.CAMERA):
         checks.append(_face(facts.face_confidence))
-    checks += [_emg(label, words) for label, words in dict(facts.emg_words).items()]
+    checks += [_emg(label, words) for label, words in facts.emg_words.items()]
     checks.append(_disk(facts.free_bytes))
     if facts.participant_page is not None:
         here = facts.participant_page

@@ -46,14 +46,20 @@ class SelfReport(BaseModel):
     emotions: dict[Emotion, Strength] = Field(default_factory=dict)
     text: str = Field(default="", max_length=FREE_TEXT_CHARACTERS)
 
+    @property
+    def strengths(self) -> dict[str, int]:
+        """`emotions` by name."""
+        return dict(self.emotions.items())
+
     def reported(self) -> tuple[str, ...]:
         """What `fusion.label.label` takes as the person's report: the strongest emotions named.
 
         Without any, the side of the valence scale; its middle is ``neutral``; without that, nothing.
         """
-        most = max(self.emotions.values(), default=0)
+        strengths = self.strengths
+        most = max(strengths.values(), default=0)
         if most > 0:
-            return tuple(name for name in EMOTIONS if self.emotions.get(name) == most)  # type: ignore[call-overload]
+            return tuple(name for name in EMOTIONS if strengths.get(name) == most)
         if self.valence is None:
             return ()
         if self.valence == NEUTRAL_VALENCE:
@@ -158,7 +164,7 @@ def _cells(row: ReportRow, start_s: float) -> list[str]:
         f"{row.reported_s - start_s:.6f}",
         report.valence,
         report.arousal,
-        *(report.emotions.get(name) for name in EMOTIONS),  # type: ignore[call-overload]
+        *(report.strengths.get(name) for name in EMOTIONS),
         # A cell must stay one cell, and a spreadsheet must not take it for a formula.
         re.sub(r"\s+", " ", report.text).strip().lstrip("=+-@") or None,
     ]

@@ -102,7 +102,7 @@ class GuidedSession:
         self._collector = measuring.Collector()
         self._lock = threading.RLock()
         self._worker = ThreadPoolExecutor(1, "zygoma-session")
-        self._due: list[tuple[float, Callable[[], None]]] = []
+        self._due: tuple[float, Callable[[], None]] | None = None
         self._heard: deque[tuple[str, float]] = deque()
         self._events: list[FaceEvent] = []
         self._page_seen_s = -np.inf
@@ -202,9 +202,8 @@ class GuidedSession:
             if stopped and not self.flow.over:
                 self._carry_out(self.flow.failed(stopped))
             self._carry_out(self.flow.tick(self._health))
-            now_s = self._clock()
-            for due_s, work in [entry for entry in self._due if entry[0] <= now_s]:
-                self._due.remove((due_s, work))
+            if self._due is not None and self._due[0] <= self._clock():
+                (_, work), self._due = self._due, None
                 self._worker.submit(self._guarded, work)
             if len(self.flow.log) != self._log_saved and self._recorder is not None and not stopped:
                 self._log_saved = len(self.flow.log)
@@ -224,10 +223,10 @@ class GuidedSession:
         with self._lock:
             if not self.flow.over:
                 self._carry_out(self.flow.abort(reason))
-            # Nothing ticks any more: what is due is done now.
-            for _, work in self._due:
-                self._worker.submit(work)
-            self._due.clear()
+            # Nothing ticks any more: what waits for its time is done now.
+            if self._due is not None:
+                (_, work), self._due = self._due, None
+                self._worker.submit(self._guarded, work)
         self._worker.shutdown(wait=True)
         if self._failure is not None:
             failure, self._failure = self._failure, None
@@ -269,7 +268,10 @@ class GuidedSession:
             case Say(text, time_s):
                 self._engine.mark(text, time_s)
             case StartRecording():
-                self._start_recording(self._engine)
+                try:
+                    self._start_recording(self._engine)
+                except (OSError, ZygomaError) as error:
+                    self._carry_out(self.flow.failed(f"Recording cannot begin: {error}"))
             case Perform(expression, start_s, end_s):
                 if expression == "rest":
                     # A rest anew makes everything measured since the last one stale.
@@ -291,14 +293,19 @@ class GuidedSession:
             case MeasureLatency():
                 self._after(self._clock(), self._judge_latency)
             case Keep():
-                self._write_reports(self._started_s)
+                try:
+                    self._write_reports(self._started_s)
+                except OSError as error:
+                    # All rows are written again at the end.
+                    self._carry_out(self.flow.note(f"the self-report could not be written yet: {error}"))
             case Finish(reason):
                 # The face's answer to the last stimulus is still to be confirmed.
                 last_s = max((showing.end_s for showing in self.flow.showings), default=-np.inf)
-                self._due = [(-np.inf if reason else last_s + LAST_ANSWER_S, self._finish)]
+                self._due = (-np.inf if reason else last_s + LAST_ANSWER_S, self._finish)
 
     def _after(self, stamp_s: float, work: Callable[[], None]) -> None:
-        self._due.append((stamp_s + ARRIVAL_S, work))
+        """Measure what ended at a stamp once its last samples have come; nothing else is waited for then."""
+        self._due = (stamp_s + ARRIVAL_S, work)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Run in the worker; what goes wrong is the step's problem, with its sentence."""
