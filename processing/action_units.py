@@ -94,7 +94,7 @@ _CLOSED, _BLINK = _side_columns(43), _side_columns(45)
 _EYELID = tuple(_COLUMN[f"blink_{side}"] for side in SIDES)
 _OPENING = tuple(_COLUMN[f"AU{au}"] for au in (25, 26, 27))
 
-_BROW_IN_SMILE = 0.3
+_BROW_IN_SMILE = 0.4
 
 _RESTING = 0.2
 """A face whose every action stays below this shows its skin at rest."""
@@ -110,6 +110,14 @@ def facs_level(intensity: float) -> str:
     return "E"
 
 
+def intensity(strength: float) -> float:
+    """Intensity 0-1 of a muscle's strength: the same up to 0.6, ever more slowly towards 1 beyond.
+
+    A face that moves more than the model's full contraction still tells the stronger from the strong.
+    """
+    return strength if strength <= 0.6 else 1.0 - 0.4 * math.exp((0.6 - strength) / 0.4)
+
+
 def no_face_row() -> NDArray[np.float32]:
     """A row without a face: face = 0, all else NaN."""
     row = np.full(ROW_LENGTH, np.nan, dtype=np.float32)
@@ -117,7 +125,7 @@ def no_face_row() -> NDArray[np.float32]:
     return row
 
 
-_JITTER_PX = 0.1
+_JITTER_PX = 0.05
 """Least standard deviation of a landmark: a still face in a clean video."""
 
 _STILLEST = 8
@@ -240,8 +248,9 @@ class ActionUnitEstimator:
         activations = invert(person.model, displacement, shapes - neutral.blendshapes)
         speed = self._motion(points_px, face, pose.iod_px, time_s)
 
-        levels: list[float] = (_TO_COLUMNS @ activations).tolist()
-        self._smile(levels)
+        strengths: list[float] = (_TO_COLUMNS @ activations).tolist()
+        self._smile(strengths)
+        levels = [intensity(strength) for strength in strengths]
         self._mouth(levels, displacement, activations, person.model)
         self._eyes(levels, lid_heights(face), person.lids, time_s)
         if gray is not None:
@@ -304,8 +313,8 @@ class ActionUnitEstimator:
 
     @staticmethod
     def _smile(levels: list[float]) -> None:
-        """What a smile brings about that is not an action of its own."""
-        for smile, dimple, cheek, frown in zip(_SMILE, _DIMPLE, _CHEEK, _FROWN, strict=True):
+        """What a smile brings about that is not an action of its own, taken off the muscles' strengths."""
+        for smile, dimple, cheek, frown, nose in zip(_SMILE, _DIMPLE, _CHEEK, _FROWN, _NOSE, strict=True):
             # A smile widens the mouth: beside a risen corner the outward pull is the smile's, not a dimple's.
             widened = levels[dimple] * rise(levels[smile], 0.1, 0.35)
             levels[smile] += widened
@@ -313,6 +322,8 @@ class ActionUnitEstimator:
             # The ring around the eye lowers the brow of a felt smile; that is no frown.
             lowered = _BROW_IN_SMILE * min(1.0, levels[smile], levels[cheek])
             levels[frown] = max(0.0, levels[frown] - lowered)
+            # A broad smile lifts the wings of the nose with the cheeks; that wrinkles no nose.
+            levels[nose] *= 1.0 - 0.7 * rise(levels[smile], 0.2, 0.6)
 
     @staticmethod
     def _mouth(

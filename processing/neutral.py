@@ -55,7 +55,8 @@ _SWITCH_RATIO = 1.5
 """How much longer another state must have been dwelt in to become the neutral ..."""
 
 _SWITCH_LEAST_S = 2.0
-"""... and how long at least."""
+_SWITCH_EARLY_S = 0.3
+"""... and how long at least; while settling, the first frames may have shown a face not yet found well."""
 
 _EXPRESSIVE = tuple(
     BLENDSHAPES.index(name)
@@ -240,8 +241,9 @@ class NeutralEstimator:
         dwell_s = self._dwell_s.tolist()
         needed = self._restfulness(self._present, dwell_s) + math.log(_SWITCH_RATIO)
         best = self._present
+        least_s = _SWITCH_LEAST_S if self.settled == 1.0 else _SWITCH_EARLY_S
         for state, dwelt_s in enumerate(dwell_s):
-            if dwelt_s > _SWITCH_LEAST_S and state != self._present:
+            if dwelt_s > least_s and state != self._present:
                 restfulness = self._restfulness(state, dwell_s)
                 if restfulness > needed:
                     best, needed = state, restfulness

@@ -86,7 +86,7 @@ def test_each_muscle_alone_is_found_as_its_action_unit(index: int) -> None:
         by_unit[key] = by_unit.get(key, 0.0) + float(value)
     best = max(by_unit, key=lambda key: by_unit[key])
     assert best == (ACTIVATIONS[index].muscle.action_unit, ACTIVATIONS[index].side)
-    assert by_unit[best] > 0.3
+    assert by_unit[best] > 0.15
 
 
 def test_nothing_moved_is_nothing_active() -> None:

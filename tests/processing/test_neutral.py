@@ -72,6 +72,12 @@ def test_a_start_in_an_expression_is_mended_once_the_face_rests() -> None:
     assert level_of(estimator) == pytest.approx(0.0, abs=0.001)
 
 
+def test_a_face_found_badly_in_the_first_frames_is_soon_replaced() -> None:
+    estimator = NeutralEstimator()
+    feed(estimator, [0.1] * 3 + [0.0] * 15)
+    assert level_of(estimator) == pytest.approx(0.0, abs=0.002)
+
+
 def test_a_long_smile_is_no_rest() -> None:
     estimator = NeutralEstimator()
     feed(estimator, [0.0] * 45)
