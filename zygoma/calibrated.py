@@ -137,8 +137,10 @@ class CalibratedPipeline:
             return self._numbered([self._before.drain(alive, flush=flush)])
         fused: list[Fused] = []
         if not self._before_over:
-            # The part before is closed once every stream that still delivers has come to the change.
-            over = flush or not (alive & set(self._before.specs)) - self._changed_kinds()
+            # The part before is closed once a stream has come to the change, and no other that delivers is
+            # still on its way. (None at all delivers before the first samples.)
+            changed = self._changed_kinds()
+            over = flush or (bool(changed) and not (alive & set(self._before.specs)) - changed)
             fused.append(self._before.drain(frozenset() if over else alive, flush=over))
             self._before_over = over
         if self._before_over:

@@ -58,6 +58,9 @@ class FlowOnly:
     def view(self) -> View:
         return self.flow.view()
 
+    def read_summary(self) -> dict[str, Any]:
+        return self.summary
+
     def recording_state(self) -> dict[str, Any]:
         return {}
 

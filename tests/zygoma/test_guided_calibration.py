@@ -168,7 +168,8 @@ def run(blocks: list[Block], calibration: Calibration | None, from_s: float) -> 
         pipeline.change(pipeline.prepare(calibration), from_s)
     alive = frozenset(pipeline.specs)
     events: list[FaceEvent] = []
-    valence: list[Block] = []
+    # A live run drains before the first sample too, while nothing delivers.
+    valence = [pipeline.drain(frozenset()).valence]
     for block in blocks:
         if block.spec.kind is Kind.CAMERA:
             faces = pipeline.face(block)
@@ -208,6 +209,7 @@ def test_what_follows_the_change_depends_on_nothing_before_it(
     again, again_valence = run([block for block in late if len(block)], calibration, CHANGE_S)
     ours, theirs = ([e for e in events if e.id.endswith(CALIBRATED)] for events in (whole, again))
     assert any(event.category == "positive" for event in ours), "the smile after the change"
+    assert any(event.category == "negative" and event not in ours for event in whole), "a frown before it"
     assert ours == theirs
     assert np.array_equal(whole_valence.timestamps, again_valence.timestamps)
     # Arousal is NaN without a thermal camera.

@@ -78,7 +78,7 @@ def session_router(session: GuidedSession) -> APIRouter:
             "participant": session.protocol.participant.pseudonym,
             "task": session.protocol.task,
             "recording_state": session.recording_state(),
-            "summary": session.summary,
+            "summary": session.read_summary(),
         }
 
     @router.get("/api/session/screen")

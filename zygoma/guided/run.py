@@ -31,6 +31,9 @@ from zygoma.state import Onlooker
 
 TICK_S = 0.05
 
+LINGER_S = 3.0
+"""The pages are served this long after the end at most, so that the operator's shows what it came to."""
+
 
 @dataclass(frozen=True)
 class SessionOptions:
@@ -141,6 +144,8 @@ def _run(protocol: Protocol, options: SessionOptions, stop: threading.Event) -> 
                     session.tick()
                     driver.drive()
                     stop.wait(TICK_S)
+                if monitor is not None and session.closed:
+                    session.summary_seen.wait(LINGER_S)
             finally:
                 # Before the engine ends, so that the recording is whole.
                 session.close("stopped by Ctrl-C" if stop.is_set() else "the program was stopped")

@@ -78,6 +78,7 @@ class GuidedSession:
     Attributes:
         flow: The state machine; read it, but act through the methods here.
         summary: What it came to; empty until the session is over and closed.
+        summary_seen: Set once the operator's page has fetched it.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class GuidedSession:
         self.protocol = protocol
         self.flow = Flow(protocol, clock)
         self.summary: dict[str, Any] = {}
+        self.summary_seen = threading.Event()
         self.paths: SessionPaths | None = None
         self._recordings = recordings
         self._needs_page = needs_page and any(stimulus.file for stimulus in protocol.stimuli())
@@ -173,6 +175,12 @@ class GuidedSession:
     def page_seen(self) -> None:
         """The participant page has asked what to show."""
         self._page_seen_s = self._clock()
+
+    def read_summary(self) -> dict[str, Any]:
+        """The summary for the operator's page; from then on it has been seen."""
+        if self.summary:
+            self.summary_seen.set()
+        return self.summary
 
     def recording_state(self) -> dict[str, Any]:
         """Seconds, bytes and room of the recording, for the operator's page; empty without one."""

@@ -164,8 +164,11 @@ async function poll() {
   try {
     const answer = await fetch("/api/session/view", { cache: "no-store" });
     if (!answer.ok) throw new Error(String(answer.status));
-    draw(await answer.json());
+    const view = await answer.json();
+    draw(view);
     answeredAt = performance.now();
+    // Nothing more will come, and zygoma ends.
+    if (view.summary.outcome) return;
   } catch {
     if (performance.now() - answeredAt > LOST_MS) alarm("The session does not answer: is zygoma still running?");
   }

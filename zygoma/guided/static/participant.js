@@ -89,9 +89,11 @@ async function poll() {
   try {
     const answer = await fetch("/api/session/screen", { cache: "no-store" });
     if (!answer.ok) throw new Error(String(answer.status));
-    draw(await answer.json());
+    const screen = await answer.json();
+    draw(screen);
     answeredAt = performance.now();
     offline.hidden = true;
+    if (screen.over) return;
   } catch {
     offline.hidden = performance.now() - answeredAt < LOST_MS;
   }
