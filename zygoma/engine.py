@@ -262,7 +262,6 @@ class Engine:
         if waiting and self._clock() - frame.timestamps[0] > CAMERA_LAG_LIMIT_S:
             with self._state_lock:
                 self._state.skipped += 1
-            self._show_face(frame, None)
             return
         faces = self._pipeline.face(frame)
         self._fuse()

@@ -129,7 +129,9 @@ class Hub:
         candidate = self.candidates.add(event, feed)
         if self._viewers:
             record = event.to_dict() if candidate is None else candidate.record()
-            self._call(self.tell, {"kind": "event", "listed": candidate is not None, "event": record})
+            listed = candidate is not None
+            message = {"kind": "event", "now": self._clock(), "listed": listed, "event": record}
+            self._call(self.tell, message)
 
     def _call(self, work: Callable[..., None], *arguments: Any) -> None:
         loop = self._loop

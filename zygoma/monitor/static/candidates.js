@@ -7,7 +7,7 @@ const MOMENTS = ["onset", "apex", "offset"];
 const EVIDENCE = [["camera", "evidence_camera"], ["EMG", "evidence_emg"], ["thermal", "evidence_thermal"]];
 const EVIDENCE_FULL = 8;
 const THUMBNAIL_RETRIES = 5;
-const RETRY_MS = 400;
+const RETRY_MS = 120;
 
 export class CandidatesPanel {
   /** `onSeek(time)` shows a moment, `onProblem(sentence)` tells what went wrong. */
@@ -61,7 +61,7 @@ export class CandidatesPanel {
       // The pictures are cut out beside the engine; they may take a moment.
       image.onerror = () => {
         tries += 1;
-        if (tries <= THUMBNAIL_RETRIES) setTimeout(() => (image.src = `${source}?try=${tries}`), RETRY_MS * tries);
+        if (tries <= THUMBNAIL_RETRIES) setTimeout(() => (image.src = `${source}?try=${tries}`), RETRY_MS * 2 ** tries);
       };
       image.onload = () => image.classList.add("there");
       image.src = source;
