@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from processing.spotting_evidence import WEIGHTS
+from zygoma.bench.clip_skin import PULSE_SHAPES, Bump, pulse
 from zygoma.bench.clips import Clip, ClipSettings, Photograph, TrueEvent, photograph
+from zygoma.bench.spotting_fit import AGAINST, EVIDENCE, fit
 from zygoma.bench.spotting_peers import intervals_above
 from zygoma.bench.spotting_score import Score, best_case, micro, overlap, score_of
 
@@ -91,3 +94,35 @@ def test_a_peer_is_given_its_best_threshold():
         [[event(4.0, 4.3)]], lambda level: [intervals_above(times, strength, level)], [0.2, 0.5, 2.0, 9.0]
     )
     assert best.f1 == 1.0
+
+
+def test_fitted_weights_keep_their_signs():
+    rng = np.random.default_rng(0)
+    truth = rng.random(400) < 0.3
+    features = rng.normal(0, 1, (400, len(EVIDENCE + AGAINST)))
+    features[:, 0] += 2.0 * truth
+    # A feature that stands against must not gain weight by chance agreement.
+    features[:, -1] += 1.0 * truth
+    weights, _ = fit(features, truth)
+    assert weights[EVIDENCE[0]] > 0.5
+    assert weights[AGAINST[-1]] == 0.0
+    assert set(weights) == set(WEIGHTS)
+
+
+def test_skin_beyond_a_bump_does_not_move():
+    y, x = np.mgrid[0:80, 0:80].astype(np.float32)
+    moved_x, moved_y = np.zeros_like(x), np.zeros_like(y)
+    bump = Bump(40, 40, 20, 10, 1.5, -3.0, pulse(0.0, 0.1, 0.2, 0.0, 1), 0.0, 0.2)
+    bump.add(0.1, x, y, moved_x, moved_y, (0.0, 0.0))
+    assert moved_y.min() == pytest.approx(-3.0)
+    assert moved_x[40, 40] == pytest.approx(1.5)
+    assert not moved_y[((x - 40) / 20) ** 2 + ((y - 40) / 10) ** 2 > 1].any()
+
+
+@pytest.mark.parametrize("shape", range(PULSE_SHAPES))
+def test_pulses_start_peak_and_end_where_they_say(shape):
+    drive = pulse(1.0, 1.2, 1.5, 0.1, shape)
+    assert drive(1.0) == drive(1.5) == 0.0
+    assert drive(1.2) == pytest.approx(1.0)
+    values = [drive(t) for t in np.linspace(1.0, 1.2, 20)]
+    assert values == sorted(values)
