@@ -67,9 +67,9 @@ class ErrorLaw:
         return self.rest**2 + unsure + (self.gain * activity) ** 2
 
 
-CAMERA_ERROR = ErrorLaw(white=0.005, rest=0.004, unsure=0.15, knee=0.02, gain=0.22)
-EMG_ERROR = ErrorLaw(white=0.03, rest=0.01, unsure=0.19, knee=0.10, gain=0.18)
-EMG_ALONE_ERROR = ErrorLaw(white=0.03, rest=0.01, unsure=0.22, knee=0.10, gain=0.15)
+CAMERA_ERROR = ErrorLaw(white=0.005, rest=0.002, unsure=0.165, knee=0.02, gain=0.22)
+EMG_ERROR = ErrorLaw(white=0.022, rest=0.006, unsure=0.21, knee=0.10, gain=0.18)
+EMG_ALONE_ERROR = ErrorLaw(white=0.022, rest=0.006, unsure=0.23, knee=0.10, gain=0.15)
 """Without a picture two muscles may be misread: a raised brow as a frown, disgust as a smile."""
 
 
