@@ -19,6 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from acquisition.inlet import LslInlet
 from acquisition.network import configure, resolve
 from acquisition.stream import Block, InvalidSignal, Kind, Source, StreamSpec
+from hardware.brainflow_board import TIMING_RATE_HZ
 from processing.emg import MuscleActivity
 from processing.emg_quality import spoken_name
 from zygoma.options import console, print_json
@@ -324,6 +325,12 @@ def run_wiring(*, name: str | None = None, as_json: bool = False, lan: bool = Fa
                     "good": wiring.good})  # fmt: skip
     else:
         print_wiring(wiring, quality)
+        if spec.rate_hz < TIMING_RATE_HZ:
+            console.print(
+                f"{escape(spec.name)} has {spec.rate_hz:g} Hz: good for slow valence, too slow for the "
+                f"timing of micro-expressions ({TIMING_RATE_HZ:g} Hz at least, 1000 Hz advised).",
+                highlight=False,
+            )
     return wiring.good
 
 
