@@ -373,7 +373,7 @@ class GuidedSession:
         assert self._engine is not None and self._recorder is not None
         from_s = self._engine.calibrate(measured)
         self._recorder.set_calibration(replace(measured, from_s=from_s).to_json())
-        self._engine.mark("Calibrated", from_s)
+        self._engine.mark("Calibrated")
 
     def _judge_latency(self) -> None:
         assert self._engine is not None
