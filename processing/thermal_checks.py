@@ -24,6 +24,10 @@ _CONFIRM_FRAMES = 10
 
 _LINE_CENTI = 15.0
 _LINE_RATIO = 1.5
+_SURE_LINE_CENTI = 60.0
+_SURE_LINE_RATIO = 3.0
+"""A line as far off as this needs no confirmation: the keyframe may be made of this very frame."""
+
 _LINE_CLIP_CENTI = 200.0
 
 
@@ -218,7 +222,9 @@ def _line_bends(frame: NDArray[np.int16], rows: NDArray[np.float64], columns: ND
 def _judge_lines(bends: NDArray[np.float64], suspicion: NDArray[np.int16], dead: NDArray[np.bool_]) -> None:
     """A dead line lies off neighbours that agree with each other; at an edge of the scene they differ."""
     for i in range(1, bends.shape[1] - 1):
-        if bends[0, i] > max(_LINE_CENTI, _LINE_RATIO * bends[1, i]):
+        if bends[0, i] > max(_SURE_LINE_CENTI, _SURE_LINE_RATIO * bends[1, i]):
+            suspicion[i] = _CONFIRM_FRAMES
+        elif bends[0, i] > max(_LINE_CENTI, _LINE_RATIO * bends[1, i]):
             suspicion[i] = min(suspicion[i] + 1, 2 * _CONFIRM_FRAMES)
         else:
             suspicion[i] = max(suspicion[i] - 1, 0)

@@ -42,7 +42,7 @@ def test_region_weights_have_the_polygons_area_and_centre(scale: float, dx: floa
     samples = region_samples(mesh, 120, 160)
     for region, name in enumerate(REGIONS):
         corners = mesh[list(POLYGONS[name])]
-        assert samples.area_px[region] == pytest.approx(shoelace(corners), rel=0.02, abs=0.1)
+        assert samples.area_px[region] == pytest.approx(shoelace(corners), rel=0.02, abs=0.2)
     assert len(samples.points_px) == len(samples.weights) == samples.starts[-1]
     assert samples.weights.min() > 0 and samples.weights.max() <= 1
 
