@@ -146,6 +146,17 @@ def test_a_mirrored_camera_is_turned_back_and_flagged() -> None:
         np.testing.assert_array_equal(result.motion.array, plain.motion.array)
 
 
+def test_landmarks_are_drawn_where_the_mirrored_camera_filmed_them(chain: CameraChain) -> None:
+    frame = np.ascontiguousarray(portrait()[..., ::-1])
+    spec = replace(camera_spec("BGR8"), metadata={"mirrored": "true"})
+    mirror = np.ascontiguousarray(frame[:, ::-1])
+    faces = chain.find_faces(Block(spec, np.array([0.0]), (mirror,), 0))
+    points, filmed = faces.points[0], faces.filmed_points(0)
+    assert points is not None and filmed is not None
+    np.testing.assert_allclose(filmed[:, 0], WIDTH - points[:, 0])
+    np.testing.assert_array_equal(filmed[:, 1:], points[:, 1:])
+
+
 def test_doubts_are_flagged_and_cost_confidence(chain: CameraChain) -> None:
     company = np.concatenate([portrait(), portrait()[:, ::-1]], axis=1)
     dark = (portrait() * 0.25).astype(np.uint8)
