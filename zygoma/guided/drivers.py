@@ -40,10 +40,11 @@ class AutoDriver:
         tell: Receives a line per step; None stays silent.
     """
 
-    RED_FOR_S = 8.0
-    """A checklist that is red for so long is overridden: devices need a moment."""
+    RED_FOR_TICKS = 160
+    """A checklist that is red for so many looks (8 s) is overridden: devices need a moment."""
 
     REDOS = 1
+    """Of each step; what fails again is overridden."""
 
     def __init__(self, session: GuidedSession, tell: Callable[[str], Any] | None = None) -> None:
         self._session = session
@@ -69,7 +70,7 @@ class AutoDriver:
             self._session.command("redo")
         elif view.problems:
             self._session.command("override", f"automatic run: {view.problems[0]}")
-        elif view.kind is StepKind.PREFLIGHT and self._waited_ticks * 0.05 > self.RED_FOR_S:
+        elif view.kind is StepKind.PREFLIGHT and self._waited_ticks > self.RED_FOR_TICKS:
             red = [check.label for check in view.checks if check.required and not check.ok]
             self._session.command("override", f"automatic run: {', '.join(red)} red")
         elif view.kind is StepKind.REPORT:
