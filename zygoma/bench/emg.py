@@ -235,7 +235,9 @@ def _print(
     results: dict[str, dict[str, dict[str, float]]], names: Sequence[str], result: dict[str, object]
 ) -> None:
     table = Table(
-        title="Burst F1 at IoU >= 0.5; ms: our mean absolute onset error", box=None, padding=(0, 0, 0, 1)
+        title="Burst F1 at IoU >= 0.5 (ms: our mean absolute onset error; short: 40-200 ms, long: 0.2-2 s)",
+        box=None,
+        padding=(0, 0, 0, 1),
     )
     headings = ["Hz", "bursts", "mains", "dB", *(_SHORT_NAMES.get(name, name) for name in names)]
     headings.insert(5, "ms")
