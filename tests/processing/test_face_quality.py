@@ -104,7 +104,7 @@ def test_a_turned_head_does_not_flicker_about_the_limit() -> None:
     quality = FaceQuality()
     turned = [
         bool(judge(gray(), yaw_deg=yaw, quality=quality, time_s=k / 30).flags & FaceFlag.TURNED)
-        for k, yaw in enumerate((19.5, 20.5, 19.5, 18.5, 17.5, 19.5))
+        for k, yaw in enumerate((14.5, 15.5, 14.5, 14.0, 13.0, 14.5))
     ]
     assert turned == [False, True, True, True, False, False]
 
