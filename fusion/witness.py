@@ -16,6 +16,9 @@ _KEEP_S = 3.0
 _CLEARLY = 0.02
 """Intensity by which one AU must have risen more than another to take its place."""
 
+_LEVEL = 0.05
+"""Slope below which a movement counts as level."""
+
 
 class UnitWitness:
     """Rows of action units of the last seconds.
@@ -26,11 +29,7 @@ class UnitWitness:
 
     def __init__(self, spec: StreamSpec | None = None) -> None:
         labels = spec.labels if spec is not None else ()
-        self._columns = {
-            int(label[2:]): column
-            for column, label in enumerate(labels)
-            if label.startswith("AU") and label[2:].isdigit()
-        }
+        self._columns = {label: column for column, label in enumerate(labels) if label.startswith("AU")}
         self.reset()
 
     def reset(self) -> None:
@@ -49,8 +48,11 @@ class UnitWitness:
             del self._stamps[:old], self._rows[:old]
 
     def rise(self, unit: int, movement: Movement) -> float:
-        """By how much an AU rose at a movement's apex, above the mean of before and after; 0 if unknown."""
-        column = self._columns.get(unit)
+        """By how much an AU rose at a movement's apex, above the mean of before and after; 0 if unknown.
+
+        Of a movement on one side, that side's reading counts.
+        """
+        column = self._columns.get(f"AU{unit}_{movement.side}", self._columns.get(f"AU{unit}"))
         if column is None:
             return 0.0
         apex = self._mean(column, movement.apex_s - 0.05, movement.apex_s + 0.05)
@@ -65,6 +67,9 @@ class UnitWitness:
         if len(units) < 2:
             return units[0] if units else None
         first, second = units[:2]
+        if {first, second} == {14, 20} and abs(movement.dy_px) > _LEVEL * abs(movement.dx_px):
+            # Risorius and platysma draw the lip corner outward and down, buccinator straight back.
+            return 20 if movement.dy_px > 0.0 else 14
         rivals = self.rise(second, movement) - max(0.0, self.rise(first, movement))
         return second if (first, second) in _ALIKE and rivals > _CLEARLY else first
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -117,12 +118,14 @@ def test_a_neighbours_electrodes_support_but_their_silence_says_nothing() -> Non
 
 
 def test_the_action_units_tell_muscles_apart_that_move_the_skin_alike() -> None:
-    lip = [movement(1, 6.0, 0.3, "lip_corner", (14, 20), "both", 4.0)]
+    lip = [replace(movement(1, 6.0, 0.3, "lip_corner", (14, 20), "both", 4.0), dx_px=-2.0, dy_px=0.0)]
     stretched = {"AU20": plateau(6.0, 6.3, 0.15, 0.1), "AU14": plateau(6.0, 6.3, 0.04, 0.1)}
     assert micros(fuse(lip, emg=False)[1])[0].action_units == (14,)
     (event,) = micros(fuse(lip, units=stretched, emg=False)[1])
     assert event.action_units == (20,)
     assert event.muscles[0] == "risorius"
+    down = [replace(lip[0], dx_px=-2.0, dy_px=0.4)]
+    assert micros(fuse(down, emg=False)[1])[0].action_units == (20,)  # the lip corner goes outward and down
 
 
 def test_a_frown_with_a_blink_is_the_blinks() -> None:
@@ -193,8 +196,6 @@ def test_the_edge_of_a_smile_is_not_a_micro_expression() -> None:
     ],
 )
 def test_criteria_of_duration(total_ms: int, rise_share: float, criteria: tuple[str, ...]) -> None:
-    from dataclasses import replace
-
     move = movement(1, 6.0, total_ms / 1000)
     move = replace(move, apex_s=move.onset_s + rise_share * total_ms / 1000)
     assert duration_criteria(total_ms / 1000, rise_share * total_ms / 1000) == criteria
