@@ -10,7 +10,6 @@ import ctypes
 import os
 import sys
 import tempfile
-import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -124,17 +123,9 @@ class FaceObservation:
     transform: NDArray[np.float64]
 
 
-_one_at_a_time = threading.RLock()
-
-
 @contextmanager
 def without_chatter() -> Iterator[None]:
     """Hold back what MediaPipe prints when a graph starts or ends; other lines come through afterwards."""
-    with _one_at_a_time:
-        yield from _held_back()
-
-
-def _held_back() -> Iterator[None]:
     try:
         sys.stderr.flush()
         saved = os.dup(2)
