@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
@@ -20,6 +19,7 @@ from rich.progress import Progress
 from acquisition import network
 from acquisition.clock import lsl_clock
 from acquisition.stream import Block, DeviceNotFound, InvalidSignal, Kind, StreamSpec
+from processing.camera import Picture, decode, is_mirrored
 from processing.landmarks import FaceMesh
 from processing.thermal_mapping import (
     Pair,
@@ -38,6 +38,10 @@ _MOST_APART_S = 0.05
 _MOST_MOMENTS = 60
 
 
+Moment: TypeAlias = tuple[Picture, NDArray[np.float32]]
+"""What both cameras saw at one moment: the decoded picture, and temperatures in degC [height, width]."""
+
+
 class MomentCollector:
     """Picks moments at which both cameras have a picture.
 
@@ -47,17 +51,17 @@ class MomentCollector:
 
     def __init__(self, spacing_s: float = SPACING_S) -> None:
         self._spacing_s = spacing_s
-        self._pictures: deque[tuple[float, Any]] = deque(maxlen=64)
+        self._pictures: deque[tuple[float, Any, bool]] = deque(maxlen=64)
         self._waiting: deque[tuple[float, NDArray[np.float32]]] = deque(maxlen=64)
         self._last_s = -np.inf
-        self.moments: list[tuple[Any, NDArray[np.float32]]] = []
-        """(JPEG bytes or BGR picture, temperatures in degC) of each moment."""
+        self.moments: list[Moment] = []
 
     def add(self, block: Block) -> None:
         """Take a block of either camera; other kinds are ignored."""
         if block.spec.kind is Kind.CAMERA:
-            for stamp_s, picture in zip(block.timestamps.tolist(), block.data, strict=True):
-                self._pictures.append((stamp_s, picture))
+            mirrored = is_mirrored(block.spec)
+            for stamp_s, frame in zip(block.timestamps.tolist(), block.data, strict=True):
+                self._pictures.append((stamp_s, frame, mirrored))
                 self._match(stamp_s)
         elif block.spec.kind is Kind.THERMAL and block.spec.frame is not None:
             shape = (block.spec.frame.height, block.spec.frame.width)
@@ -72,13 +76,15 @@ class MomentCollector:
     def _match(self, seen_s: float) -> None:
         while self._waiting and self._waiting[0][0] <= seen_s and len(self.moments) < _MOST_MOMENTS:
             felt_s, celsius = self._waiting.popleft()
-            stamp_s, picture = min(self._pictures, key=lambda item: abs(item[0] - felt_s))
+            stamp_s, frame, mirrored = min(self._pictures, key=lambda item: abs(item[0] - felt_s))
             if abs(stamp_s - felt_s) <= _MOST_APART_S:
-                self.moments.append((picture, celsius))
+                picture = frame if isinstance(frame, Picture) else decode(frame, mirrored)
+                if picture is not None:
+                    self.moments.append((picture, celsius))
 
 
 def mapping_from(
-    moments: list[tuple[Any, NDArray[np.float32]]],
+    moments: Sequence[Moment],
     board: tuple[int, int] | None = None,
     on_moment: Callable[[int], None] = lambda done: None,
 ) -> ThermalMapping:
@@ -101,30 +107,30 @@ def mapping_from(
             return None if found is None else found.points_px
 
         for done, (picture, celsius) in enumerate(moments):
-            bgr = picture
-            if isinstance(picture, bytes):
-                bgr = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
-            if bgr is not None:
-                camera_size, thermal_size = bgr.shape[1::-1], celsius.shape[::-1]
-                pair = (
-                    _face_pair(bgr, celsius, find_face) if board is None else _board_pair(bgr, celsius, board)
-                )
-                pairs += [pair] if pair is not None else []
+            height, width = picture.gray.shape
+            camera_size, thermal_size = (width, height), (celsius.shape[1], celsius.shape[0])
+            pair = (
+                _face_pair(picture.rgb, celsius, find_face)
+                if board is None
+                else _board_pair(picture.gray, celsius, board)
+            )
+            if pair is not None:
+                pairs.append(pair)
             on_moment(done + 1)
     return (fit_faces if board is None else fit_board)(pairs, camera_size, thermal_size)
 
 
-def _face_pair(bgr: NDArray[np.uint8], celsius: NDArray[np.float32], find_face: FindFace) -> Pair | None:
-    seen = find_face(np.ascontiguousarray(bgr[:, :, ::-1]))
+def _face_pair(rgb: NDArray[np.uint8], celsius: NDArray[np.float32], find_face: FindFace) -> Pair | None:
+    seen = find_face(rgb)
     felt = None if seen is None else find_thermal_face(celsius, find_face)
     if seen is None or felt is None:
         return None
     return np.asarray(seen, dtype=np.float64)[:, :2], felt[:, :2]
 
 
-def _board_pair(bgr: NDArray[np.uint8], celsius: NDArray[np.float32], board: tuple[int, int]) -> Pair | None:
+def _board_pair(gray: NDArray[np.uint8], celsius: NDArray[np.float32], board: tuple[int, int]) -> Pair | None:
     rendering, scale = render_for_board(celsius)
-    seen = find_board(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), dtype=np.uint8), *board)
+    seen = find_board(gray, *board)
     felt = None if seen is None else find_board(rendering, *board)
     return None if seen is None or felt is None else (seen, (felt + 0.5) / scale - 0.5)
 
