@@ -51,8 +51,8 @@ def reliability_figure(bins: Sequence[tuple[float, float, int]], ece: float) -> 
         parts += [
             f'<circle cx="{x(confidence):.1f}" cy="{y(share):.1f}" r="{radius:.1f}" fill="{_BLUE}" '
             f'fill-opacity="0.65"><title>{count} candidates</title></circle>',
-            f'<text x="{x(confidence) - radius - 5:.1f}" y="{y(share) + 16:.1f}" font-size="12" '
-            f'fill="{_INK}" text-anchor="end">{count}</text>',
+            f'<text x="{x(confidence):.1f}" y="{y(share) + radius + 14:.1f}" font-size="12" '
+            f'fill="{_INK}" text-anchor="middle">{count}</text>',
         ]
     parts += [
         f'<text x="{x(0.5):.1f}" y="{y(0) + 46:.1f}" font-size="13" fill="{_INK}" '
