@@ -317,7 +317,8 @@ class RegionMotion:
         row[:regions] = moved[:_EXPRESSIVE_COUNT].ravel()
         head = self._head_offset + self._pose[:2]
         speed = self._head_speed(head, time_s)
-        correlation = float(np.median(self._correlation[_EXPRESSIVE_COUNT:]))
+        # The middle one of an odd number of references.
+        correlation = float(np.sort(self._correlation[_EXPRESSIVE_COUNT:])[len(RIGID) // 2])
         quality = (
             max(correlation, 0.0) ** 2 * min(1.0, 0.25 / max(residual, 1e-6)) / (1.0 + (speed / 50.0) ** 2)
         )
@@ -344,8 +345,15 @@ class RegionMotion:
 
 def eye_distance_px(points: NDArray[np.float64]) -> float:
     """Distance between the centres of the eyes, in space, so that a turned head does not look smaller."""
-    apart = points[list(EYE_LEFT)].mean(axis=0) - points[list(EYE_RIGHT)].mean(axis=0)
+    right, left = _eyes(points)
+    apart = left - right
     return float(np.sqrt(apart @ apart))
+
+
+def _eyes(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centres of the right and the left eye: the middle of their corners."""
+    right, left = (0.5 * (points[outer] + points[inner]) for outer, inner in (EYE_RIGHT, EYE_LEFT))
+    return right, left
 
 
 def eye_context_px(points: NDArray[np.float64]) -> tuple[float, float, float, float, float]:
@@ -353,19 +361,16 @@ def eye_context_px(points: NDArray[np.float64]) -> tuple[float, float, float, fl
     scale = IOD_REFERENCE_PX / eye_distance_px(points)
     axes = _face_axes(points)
     plane = points[:, :2] @ axes.T * scale
-    gaze = 0.5 * (
-        plane[_IRIS_RIGHT]
-        - plane[list(EYE_RIGHT)].mean(axis=0)
-        + plane[_IRIS_LEFT]
-        - plane[list(EYE_LEFT)].mean(axis=0)
-    )
+    right, left = _eyes(plane)
+    gaze = 0.5 * (plane[_IRIS_RIGHT] - right + plane[_IRIS_LEFT] - left)
     gaps = [float(plane[low, 1] - plane[high, 1]) for high, low in (_LID_RIGHT, _LID_LEFT, _LIPS)]
     return float(gaze[0]), float(gaze[1]), gaps[0], gaps[1], gaps[2]
 
 
 def _face_axes(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rotation [2, 2] from picture axes to the face's: x along the line of the eyes, y down the face."""
-    line = points[list(EYE_LEFT), :2].mean(axis=0) - points[list(EYE_RIGHT), :2].mean(axis=0)
+    right, left = _eyes(points)
+    line = (left - right)[:2]
     line /= max(float(np.hypot(*line)), 1e-9)
     return np.array([[line[0], line[1]], [-line[1], line[0]]])
 

@@ -91,11 +91,15 @@ def run(
                     watch_clip,
                     portrait,
                     ClipSettings(
-                        FIRST_SEED + 100 * number + i, each.seconds, each.fps, each.hard, each.micro_share
+                        FIRST_SEED + 1000 * face + 100 * number + i,
+                        each.seconds,
+                        each.fps,
+                        each.hard,
+                        each.micro_share,
                     ),
                     peers and each.peers,
                 )
-                for portrait in portraits
+                for face, portrait in enumerate(portraits)
                 for i in range(each.clips)
             ]
             for number, each in enumerate(conditions)
