@@ -30,7 +30,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 INSTALL = "install one with 'sudo apt-get install chromium'"
 START_TIMEOUT_S = 150.0
 CAMERA_HZ = 15.0
-WAIT_MS = 30_000
+WAIT_MS = 60_000
 PICTURE = "document.querySelector('#picture').toDataURL()"
 THUMBNAILS = "[...document.querySelectorAll('.candidate:last-child img')]"
 
@@ -121,12 +121,20 @@ def page(browser: Browser, demo: Demo) -> Iterator[Page]:
     opened.close()
 
 
+def until(page: Page, condition: str, argument: object = None) -> None:
+    """Wait for a JavaScript function to say true; the page's own policy forbids playwright's way."""
+    end_s = time.monotonic() + WAIT_MS / 1000
+    while not page.evaluate(condition, argument):
+        assert time.monotonic() < end_s, condition
+        page.wait_for_timeout(50)
+
+
 def test_every_panel_gets_data_with_the_network_unplugged(page: Page) -> None:
     expect(page.locator("#banner")).to_have_text("simulated", ignore_case=True)
     expect(page.locator("#pose")).to_contain_text("pitch")
     expect(page.locator(".strip")).to_have_count(4)
     expect(page.locator(".strip .big").first).to_contain_text(re.compile(r"z [+−]?\d"))
-    expect(page.locator(".legend output").first).to_contain_text(re.compile(r"\d °C"))
+    expect(page.locator(".legend")).to_contain_text(re.compile(r"\d °C"))
     expect(page.locator("#valence .huge")).to_contain_text(re.compile(r"[+−]?\d\.\d\d"))
     expect(page.locator("#lights li")).to_have_count(8)
     expect(page.locator("#streams tr")).to_have_count(4)
@@ -157,7 +165,7 @@ def test_a_stalled_viewer_disturbs_no_other(page: Page, demo: Demo) -> None:
         stalled.sendall(("\r\n".join(request) + "\r\n\r\n").encode())
         for seen in ("document.querySelector('#session-clock').textContent", PICTURE):
             before = page.evaluate(seen)
-            page.wait_for_function(f"before => {seen} !== before", arg=before)
+            until(page, f"before => {seen} !== before", before)
 
 
 def test_a_candidate_appears_and_verdicts_and_notes_by_key_are_kept(page: Page, demo: Demo) -> None:
@@ -165,7 +173,7 @@ def test_a_candidate_appears_and_verdicts_and_notes_by_key_are_kept(page: Page, 
     expect(candidate).to_be_visible(timeout=2 * WAIT_MS)
     candidate.click()
     expect(candidate.locator(".explanation")).to_be_visible()
-    page.wait_for_function(f"{THUMBNAILS}.every(image => image.naturalWidth > 0)")
+    until(page, f"() => {THUMBNAILS}.every(image => image.naturalWidth > 0)")
     page.keyboard.press("c")
     expect(candidate.locator(".verdict")).to_contain_text("confirmed")
     page.keyboard.press("n")
@@ -186,7 +194,7 @@ def test_freezing_and_looking_back_by_key(page: Page) -> None:
     page.keyboard.press("Space")
     expect(page.locator("#frozen")).to_be_visible()
     page.keyboard.press("Shift+ArrowLeft")
-    page.wait_for_function("parseFloat(document.querySelector('#cursor').value) < -0.9")
+    until(page, "() => parseFloat(document.querySelector('#cursor').value) < -0.9")
     page.keyboard.press("Space")
     expect(page.locator("#cursor-text")).to_have_text("live")
 
@@ -209,7 +217,8 @@ def test_accessible_to_everyone(browser: Browser, page: Page, demo: Demo, path: 
 
 def test_notes_are_recorded_with_their_time(page: Page, demo: Demo) -> None:
     page.locator("h1").click()
-    page.keyboard.press("3")
+    with page.expect_response("**/api/markers"):
+        page.keyboard.press("3")
     page.keyboard.press("m")
     page.keyboard.type("coughs")
     with page.expect_response("**/api/markers") as answer:

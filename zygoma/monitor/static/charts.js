@@ -1,6 +1,6 @@
 // Strip charts on uPlot: a window of time that moves, marks drawn behind the lines.
 
-import { colour } from "./format.js";
+import { colour, number } from "./format.js";
 
 const FONT = "11px system-ui, sans-serif";
 
@@ -8,7 +8,8 @@ const FONT = "11px system-ui, sans-serif";
 export class Strip {
   /**
    * @param series  [{label, colour (a token), width, fill}] one per line.
-   * @param options {seconds, range: (min, max) => [low, high], behind: (chart, from, to) => void, xAxis, bands}
+   * @param options {seconds, range: (min, max) => [low, high], behind: (chart) => void, xAxis, axisSize,
+   *   splits: () => values to mark on the y axis, values: how to write them, bands}
    */
   constructor(host, series, options) {
     this.host = host;
@@ -33,9 +34,15 @@ export class Strip {
             ...axis,
             show: Boolean(options.xAxis),
             size: 20,
-            values: (u, splits) => splits.map((split) => (split === 0 ? "now" : `${split.toFixed(0)} s`)),
+            values: (u, splits) => splits.map((split) => (split === 0 ? "now" : `${number(split)} s`)),
           },
-          { ...axis, size: options.axisSize ?? 40, space: 24, values: options.values ?? ((u, splits) => splits.map((split) => `${+split.toFixed(2)}`)) },
+          {
+            ...axis,
+            size: options.axisSize ?? 40,
+            space: 24,
+            splits: options.splits,
+            values: options.values ?? ((u, splits) => splits.map((split) => number(split, 2))),
+          },
         ],
         series: [
           {},

@@ -44,7 +44,8 @@ export class MusclesPanel {
           xAxis: false,
           axisSize: 34,
           range: () => [-strip.span, strip.span],
-          values: (u, splits) => splits.map((split) => (Math.abs(split) < 1e-9 ? "0" : `${Math.round(split)}`.replace("-", "−"))),
+          splits: () => [-rounded(strip.span), 0, rounded(strip.span)],
+          values: (u, splits) => splits.map((split) => number(split)),
           bands: [{ series: [2, 1], fill: () => colour("raw") }],
           behind: (chart) => strip.bursts.forEach(([from, to]) => shade(chart, from, to, "burst")),
         },
@@ -106,4 +107,10 @@ export class MusclesPanel {
     strip.span = wanted > strip.span ? wanted : strip.span + 0.05 * (wanted - strip.span);
     strip.chart.draw([times, low, high, lines]);
   }
+}
+
+/** The largest of 1, 2, 5, 10, 20 ... that leaves a little room below `span`. */
+function rounded(span) {
+  const power = 10 ** Math.floor(Math.log10(span * 0.9));
+  return power * [5, 2, 1].find((step) => step * power <= span * 0.9);
 }
