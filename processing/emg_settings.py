@@ -39,7 +39,7 @@ class EmgSettings:
     rewarm_s: float = 0.3
     flat_s: float = 0.2
     rail_uv: float = math.inf
-    onset_nats: float = 12.0
+    onset_nats: float = 14.0
     offset_nats: float = 20.0
     smallest_power_ratio: float = 2.0
     largest_power_ratio: float = 60.0
