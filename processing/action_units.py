@@ -316,7 +316,7 @@ class ActionUnitEstimator:
         """What a smile brings about that is not an action of its own, taken off the muscles' strengths."""
         for smile, dimple, cheek, frown, nose in zip(_SMILE, _DIMPLE, _CHEEK, _FROWN, _NOSE, strict=True):
             # A smile widens the mouth: beside a risen corner the outward pull is the smile's, not a dimple's.
-            widened = levels[dimple] * rise(levels[smile], 0.1, 0.35)
+            widened = levels[dimple] * rise(levels[smile], 0.25, 0.55)
             levels[smile] += widened
             levels[dimple] -= widened
             # The ring around the eye lowers the brow of a felt smile; that is no frown.
