@@ -98,6 +98,7 @@ def changed(place: str, value: Any) -> dict[str, Any]:
         ("blocks.0.stimuli.0.id", "../../x", "blocks[0].stimuli[0].id: "),
         ("devices.1.kind", "Camera", "device 'Camera' is there twice"),
         ("folder", "/", "folder: this key is not known"),
+        ("mvc.two\nlines", 1, "mvc.'two\\nlines': this key is not known"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(path: Path, place: str, value: Any, told: str) -> None:

@@ -252,7 +252,12 @@ def _sentence(mistake: Any) -> str:
     """One of pydantic's mistakes as ``place: what is wrong.``"""
     place = ""
     for part in mistake["loc"]:
-        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
+        if isinstance(part, int):
+            place += f"[{part}]"
+            continue
+        # TOML allows quoted keys with anything in them; a mistake stays one line.
+        key = part if part.isidentifier() else repr(part)
+        place += f".{key}" if place else key
     kind = mistake["type"]
     if kind == "extra_forbidden":
         what = "this key is not known; leave it out"
