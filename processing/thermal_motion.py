@@ -51,10 +51,6 @@ class _Region:
     apex_px: tuple[float, float] = (0.0, 0.0)
     peak_z: float = 0.0
 
-    def forget(self) -> None:
-        self.past.clear()
-        self.onset_s = math.nan
-
 
 class ThermalMotion:
     """Turns the regions' local shifts into `Movement`s; one call per frame."""
@@ -88,12 +84,14 @@ class ThermalMotion:
             quality: Correlation of the registration, 0-1.
         """
         self._stamps.append(time_s)
+        if not self.is_fast:
+            return []
         scale = _IOD_PX * 1.5 / max(eye_distance_px, 1.0)
         found = []
         for name, region in self._regions.items():
             dx, dy = (scale * shifts_px[region.index]).tolist()
             movement = self._step(name, region, time_s, dx, dy, quality)
-            if movement is not None and self.is_fast:
+            if movement is not None:
                 found.append(movement)
         return found
 
