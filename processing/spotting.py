@@ -208,8 +208,11 @@ class MicroMovementSpotter:
     def _take(self, excursion: Excursion, time_s: float) -> None:
         if time_s - excursion.offset_s > self.settings.wait_s + self._frame_s:
             return  # Seen too late to be confirmed in time.
+        reach_s = excursion.onset_s - self.settings.together_s  # Those over before this cannot be joined.
         if any(
-            joined(earlier, excursion, self.settings.together_s) and excursion.z < 1.5 * earlier.z
+            earlier.offset_s > reach_s
+            and excursion.z < 1.5 * earlier.z
+            and joined(earlier, excursion, self.settings.together_s)
             for earlier in self._decided
         ):
             return
