@@ -96,6 +96,9 @@ _OPENING = tuple(_COLUMN[f"AU{au}"] for au in (25, 26, 27))
 
 _BROW_IN_SMILE = 0.4
 
+_CROSS_TALK = 0.1
+"""Share of a one-sided smile that MediaPipe's landmarks show on the other side: it prefers even faces."""
+
 _RESTING = 0.2
 """A face whose every action stays below this shows its skin at rest."""
 
@@ -324,6 +327,9 @@ class ActionUnitEstimator:
             levels[frown] = max(0.0, levels[frown] - lowered)
             # A broad smile lifts the wings of the nose with the cheeks; that wrinkles no nose.
             levels[nose] *= 1.0 - 0.7 * rise(levels[smile], 0.2, 0.6)
+        right, left = (levels[column] for column in _SMILE)
+        for column, own, other in ((_SMILE[0], right, left), (_SMILE[1], left, right)):
+            levels[column] = max(0.0, own - _CROSS_TALK * other) / (1.0 - _CROSS_TALK)
 
     @staticmethod
     def _mouth(

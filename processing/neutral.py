@@ -55,8 +55,9 @@ _SWITCH_RATIO = 1.5
 """How much longer another state must have been dwelt in to become the neutral ..."""
 
 _SWITCH_LEAST_S = 2.0
-_SWITCH_EARLY_S = 0.3
-"""... and how long at least; while settling, the first frames may have shown a face not yet found well."""
+_SWITCH_EARLY_S, _GLIMPSE_S = 0.3, 0.1
+"""... and how long at least, when the present one was seen for no more than a glimpse: the first frames may
+show a face that is not yet found well."""
 
 _EXPRESSIVE = tuple(
     BLENDSHAPES.index(name)
@@ -241,7 +242,7 @@ class NeutralEstimator:
         dwell_s = self._dwell_s.tolist()
         needed = self._restfulness(self._present, dwell_s) + math.log(_SWITCH_RATIO)
         best = self._present
-        least_s = _SWITCH_LEAST_S if self.settled == 1.0 else _SWITCH_EARLY_S
+        least_s = _SWITCH_EARLY_S if dwell_s[self._present] < _GLIMPSE_S else _SWITCH_LEAST_S
         for state, dwelt_s in enumerate(dwell_s):
             if dwelt_s > least_s and state != self._present:
                 restfulness = self._restfulness(state, dwell_s)
