@@ -8,6 +8,7 @@ const EVIDENCE = [["camera", "evidence_camera"], ["EMG", "evidence_emg"], ["ther
 const EVIDENCE_FULL = 8;
 const THUMBNAIL_RETRIES = 5;
 const RETRY_MS = 120;
+const JUST_CAME_MS = 600; // A verdict within this was meant for the candidate before.
 
 export class CandidatesPanel {
   /** `onSeek(time)` shows a moment, `onProblem(sentence)` tells what went wrong. */
@@ -20,6 +21,7 @@ export class CandidatesPanel {
     this.items = new Map();
     this.selected = null;
     this.follows = true;
+    this.cameAt = -Infinity;
     this.empty = element("li", "empty", "Nothing flagged yet. Expressions appear here as they are confirmed.");
     this.host.replaceChildren(this.empty);
   }
@@ -42,7 +44,10 @@ export class CandidatesPanel {
     this.host.prepend(item.root);
     this.describe(item);
     // The newest is chosen until the operator has chosen another one.
-    if (this.follows) this.select(event.id);
+    if (this.follows) {
+      this.select(event.id);
+      this.cameAt = performance.now();
+    }
     this.countAll();
   }
 
@@ -149,10 +154,10 @@ export class CandidatesPanel {
     item?.root.setAttribute("aria-current", "true");
   }
 
-  /** Select on the operator's wish: new ones then no longer take the selection, but for the newest itself. */
+  /** Select on the operator's wish: new ones then no longer take the selection. */
   choose(identity) {
     this.select(identity);
-    this.follows = this.host.firstElementChild?.dataset.id === identity;
+    this.follows = false;
   }
 
   /** Choose the next (1, older) or previous (-1, newer) candidate. */
@@ -161,6 +166,8 @@ export class CandidatesPanel {
     if (!order.length) return;
     const at = Math.min(Math.max(order.indexOf(this.selected) + step, 0), order.length - 1);
     this.choose(order[at]);
+    // Going up to the newest follows the newest again.
+    this.follows = at === 0 && step < 0;
     this.items.get(order[at]).root.scrollIntoView({ block: "nearest" });
   }
 
@@ -171,6 +178,10 @@ export class CandidatesPanel {
   async decide(verdict) {
     const event = this.current();
     if (!event) return;
+    if (this.follows && performance.now() - this.cameAt < JUST_CAME_MS) {
+      this.onProblem("Another candidate has just come: look again, then press the key.");
+      return;
+    }
     await this.save(event, event.verdict === verdict ? "open" : verdict, event.note);
   }
 
