@@ -177,6 +177,7 @@ def test_a_replay_is_to_the_engine_what_the_devices_were(
 def test_a_killed_and_restarted_device_is_reported_and_the_run_goes_on() -> None:
     engine = start("live", "--json")
     devices = ["publish", "emg", "--simulate", "--quiet", "--seed", "1"]
+    wait_for_engine(engine)
     first = start(*devices)
     try:
         time.sleep(8)
