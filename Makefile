@@ -24,8 +24,12 @@ bench: $(VENV)/.test
 	$(BIN)/zygoma bench latency
 	$(BIN)/zygoma bench latency --fps 60
 	$(BIN)/zygoma bench analyze
-	$(BIN)/zygoma bench scenario
+	$(BIN)/zygoma bench fusion
 	$(BIN)/zygoma bench emg
+	$(BIN)/zygoma bench thermal
+	$(BIN)/zygoma bench action-units
+	$(BIN)/zygoma bench spotting
+	$(BIN)/zygoma bench monitor
 
 setup: $(VENV)/.runtime
 

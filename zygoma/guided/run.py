@@ -130,7 +130,9 @@ def _run(protocol: Protocol, options: SessionOptions, stop: threading.Event) -> 
         onlookers: list[Onlooker] = [session]
         monitor = None
         if pages:
-            monitor = stack.enter_context(Monitor(options.monitor, recordings=options.recordings))
+            monitor = stack.enter_context(
+                Monitor(options.monitor, paths=lambda: session.paths, recordings=options.recordings)
+            )
             onlookers.append(monitor.feed)
         names = {device.kind: device.name for device in protocol.devices if device.name is not None}
         engine = Engine(EngineSettings(names=names), onlooker=Onlookers(onlookers))
