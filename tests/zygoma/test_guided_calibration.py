@@ -209,7 +209,7 @@ def test_what_follows_the_change_depends_on_nothing_before_it(
     again, again_valence = run([block for block in late if len(block)], calibration, CHANGE_S)
     ours, theirs = ([e for e in events if e.id.endswith(CALIBRATED)] for events in (whole, again))
     assert any(event.category == "positive" for event in ours), "the smile after the change"
-    assert any(event.category == "negative" and event not in ours for event in whole), "a frown before it"
+    assert any(event not in ours for event in whole), "an expression before it"
     assert ours == theirs
     assert np.array_equal(whole_valence.timestamps, again_valence.timestamps)
     # Arousal is NaN without a thermal camera.
