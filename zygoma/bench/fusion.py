@@ -255,12 +255,13 @@ def report(sessions: Sequence[Session], svg: Path | None = None) -> dict[str, ob
             "right_muscle": both.right_muscle,
         }
         table.add_row(
-            f"{condition.name}: {condition.words}",
+            condition.name,
             *(f"{each.f1:.3f}" for each in (both, seen, felt)),
             *(str(len(each)) for each in (both.hits, both.false, both.missed)),
             f"{100 * both.right_muscle:.0f} %",
         )
     errors.print(table)
+    errors.print("; ".join(f"{each.name}: {each.words}" for each in CONDITIONS) + ".", highlight=False)
 
     every = spotted((each.session, each.micro) for each in outcomes["all"])
     reliability = calibration(every)
