@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
 
+from zygoma import cli_knowledge, cli_tools
 from zygoma.options import (
     ChannelMap,
     FaceModel,
@@ -66,14 +67,6 @@ class DeviceKind(StrEnum):
     EMG = "emg"
     THERMAL = "thermal"
     TRUTH = "truth"
-
-
-class FaceSide(StrEnum):
-    """Sides of the face, the subject's own."""
-
-    LEFT = "left"
-    RIGHT = "right"
-    BOTH = "both"
 
 
 class ScenarioName(StrEnum):
@@ -263,60 +256,6 @@ def publish(
 
 
 @app.command()
-def wiring(
-    emg: Annotated[str | None, typer.Option(help="Name of the EMG stream, if there are several.")] = None,
-    json: Json = False,
-    lan: Lan = False,
-) -> None:
-    """Make faces, and learn which EMG channel is on which muscle and side.
-
-    Exit code 1 when a lead is swapped or dead.
-
-    Example: zygoma wiring
-    """
-    from zygoma.wiring import run_wiring
-
-    raise typer.Exit(0 if run_wiring(name=emg, as_json=json, lan=lan) else 1)
-
-
-calibrate = typer.Typer(no_args_is_help=True, help="Measure once what later runs need to know.")
-app.add_typer(calibrate, name="calibrate")
-
-
-@calibrate.command("thermal")
-def calibrate_thermal_command(
-    session: Annotated[
-        Path | None, typer.Argument(help="A recorded session instead of the streams on the network.")
-    ] = None,
-    board: Annotated[
-        str | None,
-        typer.Option(help="Use a heated board: inner corners, or circles, as 7x5. Without it the face."),
-    ] = None,
-    seconds: Annotated[float, typer.Option(help="How long to watch.", min=2.0)] = 15.0,
-    out: Annotated[Path, typer.Option(help="Where the mapping is written.")] = Path("thermal_mapping.json"),
-    lan: Lan = False,
-    json: Json = False,
-) -> None:
-    """Map the camera's pixels to the thermal camera's: for faces that the thermal picture does not show.
-
-    Example: zygoma calibrate thermal --seconds 20; zygoma live --thermal-mapping thermal_mapping.json
-    """
-    from zygoma.calibrate_thermal import calibrate_thermal, parse_board
-
-    mapping = calibrate_thermal(
-        session, board=parse_board(board), seconds=seconds, out=out, lan=lan, quiet=json
-    )
-    if json:
-        print_json({"file": str(out), **mapping.to_json()})
-    else:
-        console.print(
-            f"{out}: {mapping.method}, {mapping.samples} moments, misses by {mapping.residual_px:.2f} "
-            f"thermal pixels. Use it with --thermal-mapping {out}.",
-            highlight=False,
-        )
-
-
-@app.command()
 def record(
     seconds: Seconds = 0.0,
     subject: Subject = "01",
@@ -503,154 +442,9 @@ def repair(
         console.print(report.sentence)
 
 
-@app.command()
-def atlas(
-    name: Annotated[str | None, typer.Argument(help="AU12, a muscle, a nerve branch or an emotion.")] = None,
-    json: Json = False,
-    face: Annotated[
-        bool, typer.Option("--face", help="Draw the muscles on the face: all, or those that belong to NAME.")
-    ] = False,
-    side: Annotated[FaceSide, typer.Option(help="The subject's own side that --face draws.")] = FaceSide.BOTH,
-    svg: Annotated[
-        Path | None, typer.Option(help="Draw NAME (or everything) from brain to emotion, as figure 1 does.")
-    ] = None,
-) -> None:
-    """Ask the brain-to-face map, in either direction, or draw it.
-
-    Example: zygoma atlas AU12; zygoma atlas --svg brain-to-face.svg; zygoma atlas --face --svg muscles.svg
-    """
-    from zygoma.atlas_view import draw_atlas, draw_face, print_atlas
-
-    if face:
-        draw_face(name, svg or Path("face-map.svg"), side=side.value)
-    elif svg is not None:
-        draw_atlas(name, svg)
-    elif name is None:
-        raise typer.BadParameter(
-            "give an action unit, a muscle, a nerve branch or an emotion, --face or --svg"
-        )
-    else:
-        print_atlas(name, as_json=json)
-
-
-@app.command("au-table")
-def au_table(
-    dataset: Annotated[
-        Path,
-        typer.Argument(
-            help="CSV or TSV: action_units (1+2+12) and a score per basic emotion.",
-            exists=True,
-            dir_okay=False,
-        ),
-    ],
-    method: Annotated[
-        int | None, typer.Option(help="1 or 2: only that algorithm; both without.", min=1, max=2)
-    ] = None,
-    top: Annotated[int, typer.Option(help="AUs listed per emotion.", min=1)] = 10,
-    per_occurrence: Annotated[
-        bool, typer.Option("--per-occurrence", help="Algorithm 2 per sample with the AU, like table 2.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """The paper's algorithms 1 and 2 on any annotated data set: which AUs make which emotion.
-
-    Example: zygoma au-table dataset.csv --top 5
-    """
-    from zygoma.au_table_command import print_au_table
-
-    print_au_table(dataset, method=method, top=top, per_occurrence=per_occurrence, as_json=json)
-
-
-@app.command()
-def reliability(
-    coders: Annotated[list[Path], typer.Argument(help="One events.tsv per coder, two or more.", exists=True)],
-    overlap: Annotated[
-        float, typer.Option(help="Intersection over union from which two events are one.", min=0.01, max=1)
-    ] = 0.5,
-    json: Json = False,
-) -> None:
-    """Do the coders agree? Equation 2's R for N coders, and kappa.
-
-    Example: zygoma reliability coder_a.tsv coder_b.tsv
-    """
-    from zygoma.reliability_command import print_reliability
-
-    print_reliability(coders, least_overlap=overlap, as_json=json)
-
-
-@app.command()
-def doctor(json: Json = False) -> None:
-    """Check the installation and say how to mend it.
-
-    Example: zygoma doctor
-    """
-    from dataclasses import asdict
-
-    from rich.markup import escape
-
-    from zygoma.doctor import examine
-
-    failed = False
-    marks = {True: "[green]ok  [/green]", False: "[red]FAIL[/red]", None: "[yellow]note[/yellow]"}
-    for check in examine():
-        failed |= check.ok is False
-        if json:
-            print_json(asdict(check))
-            continue
-        console.print(f"{marks[check.ok]} {check.name:<20} {escape(check.finding)}", highlight=False)
-        if check.ok is not True and check.remedy:
-            console.print(f"     [bold]{escape(check.remedy)}[/bold]", highlight=False)
-    raise typer.Exit(1 if failed else 0)
-
-
-class BenchName(StrEnum):
-    """The benchmarks there are."""
-
-    LATENCY = "latency"
-    ACTION_UNITS = "action-units"
-    ANALYZE = "analyze"
-    FUSION = "fusion"
-    SPOTTING = "spotting"
-    THERMAL = "thermal"
-    EMG = "emg"
-    MONITOR = "monitor"
-
-
-@app.command()
-def bench(
-    name: Annotated[BenchName, typer.Argument(help="Which figure.")],
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter runs.")] = False,
-    fps: Annotated[float, typer.Option(help="Camera rate for latency.")] = 30.0,
-    seconds: Annotated[float, typer.Option(help="Length of a latency run.")] = 30.0,
-    video: Annotated[Path | None, typer.Option(help="Film of ramps for action-units.", exists=True)] = None,
-    truth: Annotated[
-        Path | None, typer.Option(help="Its table: frame,au,drive (AU12L = her left).", exists=True)
-    ] = None,
-    faces: Annotated[
-        Path | None, typer.Option(help="Folder of more portraits for spotting.", exists=True, file_okay=False)
-    ] = None,
-    svg: Annotated[Path | None, typer.Option(help="Reliability diagram of fusion's confidences.")] = None,
-    json: Json = False,
-) -> None:
-    """Measure; --json ends with one line of JSON.
-
-    Example: zygoma bench latency --fps 60
-    """
-    import importlib
-
-    module = importlib.import_module(f"zygoma.bench.{name.value.replace('-', '_')}")
-    if name is BenchName.LATENCY:
-        result = module.run(fps=fps, seconds=min(seconds, 10.0) if quick else seconds)
-    elif name is BenchName.ACTION_UNITS:
-        result = module.run(quick=quick, video=video, truth=truth)
-    elif name is BenchName.SPOTTING:
-        result = module.run(quick=quick, folder=faces)
-    elif name is BenchName.FUSION:
-        result = module.run(quick=quick, svg=svg)
-    else:
-        result = module.run(quick=quick)
-    if json:
-        print_json(result)
+for part in (cli_tools.app, cli_knowledge.app):
+    app.registered_commands += part.registered_commands
+    app.registered_groups += part.registered_groups
 
 
 def main() -> None:
