@@ -14,6 +14,9 @@ from typing import Any
 
 from fusion.tables import TABLE_3, emotions_of
 
+_NUCLEUS = "facial nucleus"
+"""The whole of it, upper and lower part."""
+
 
 @dataclass(frozen=True)
 class CorticalSystem:
@@ -114,13 +117,14 @@ class Path:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the atlas knows about one action unit, muscle, branch or emotion.
+    """What the atlas knows about one action unit, muscle, branch, emotion or part of the brain.
 
     Attributes:
         subject: What was asked for, in the atlas's own spelling.
-        kind: ``action unit``, ``muscle``, ``branch``, ``nucleus`` or ``emotion``.
+        kind: ``action unit``, ``muscle``, ``branch``, ``nucleus``, ``cortical system`` or ``emotion``.
         paths: Every way through it from the nucleus to the emotions.
-        systems: The cortical systems, which all reach the facial nucleus.
+        systems: The cortical systems, which all reach the facial nucleus; the one that was asked for.
+        nuclei, branches, muscles: What lies on these ways, in the atlas's order.
         disagreements: Those that concern the subject.
     """
 
@@ -128,6 +132,9 @@ class Answer:
     kind: str
     paths: tuple[Path, ...]
     systems: tuple[CorticalSystem, ...]
+    nuclei: tuple[NucleusPart, ...]
+    branches: tuple[Branch, ...]
+    muscles: tuple[Muscle, ...]
     disagreements: tuple[Disagreement, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,7 +174,8 @@ class Atlas:
 
         Args:
             subject: An action unit (``AU4``, ``4``, ``brow lowerer``), a muscle or muscle group, a branch,
-                a part of the nucleus (``upper``) or an emotion; case does not matter.
+                the facial nucleus or a part of it (``upper``), a cortical system (``emotional motor system``)
+                or an emotion; case does not matter.
 
         Raises:
             KeyError: Nothing of that name; the message lists what is near it.
@@ -177,13 +185,24 @@ class Atlas:
             "action unit": lambda path: f"AU{path.action_unit}" == name,
             "muscle": lambda path: name in (path.muscle, self.muscles[path.muscle].group),
             "branch": lambda path: path.branch == name,
-            "nucleus": lambda path: path.nucleus == name,
+            "nucleus": lambda path: path.nucleus == name or (name == _NUCLEUS and path.nerve == "CN VII"),
+            # Section 3.2: all systems end in the facial nucleus, so every way of CN VII passes through each.
+            "cortical system": lambda path: path.nerve == "CN VII",
             "emotion": lambda path: name in path.emotions,
         }
         paths = tuple(path for path in self.paths() if tests[kind](path))
         about = {name} | {part.name for part in self.muscles.values() if part.group == name}
-        differing = tuple(point for point in self.disagreements if about & set(point.about))
-        return Answer(name, kind, paths, self.systems, differing)
+        crossed = {part for path in paths for part in (path.nucleus, path.branch, path.muscle)}
+        return Answer(
+            name,
+            kind,
+            paths,
+            tuple(each for each in self.systems if kind != "cortical system" or name == each.name),
+            tuple(each for each in self.nuclei if each.name in crossed),
+            tuple(each for each in self.branches.values() if each.name in crossed),
+            tuple(each for each in self.muscles.values() if each.name in crossed),
+            tuple(point for point in self.disagreements if about & set(point.about)),
+        )
 
     def _resolve(self, subject: str) -> tuple[str, str]:
         wanted = " ".join(subject.lower().split())
@@ -191,7 +210,9 @@ class Atlas:
         if number.isdigit() and int(number) in self.action_units:
             return f"AU{int(number)}", "action unit"
         names = {unit.name: (f"AU{unit.number}", "action unit") for unit in self.action_units.values()}
+        names |= {system.name: (system.name, "cortical system") for system in self.systems}
         names |= {part.name: (part.name, "nucleus") for part in self.nuclei}
+        names[_NUCLEUS] = (_NUCLEUS, "nucleus")
         names |= {muscle.group: (muscle.group, "muscle") for muscle in self.muscles.values()}
         names |= {muscle: (muscle, "muscle") for muscle in self.muscles}
         # "zygomatic" is a branch, "zygomaticus" a muscle: whole names only.

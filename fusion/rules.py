@@ -99,6 +99,9 @@ MUSCLE_GROUPS: tuple[MuscleGroup, ...] = (
     ),
 )
 
+_WIDE_EYES = 5
+"""Section 4.3 gives widened eyes to orbicularis oculi; FACS, and so the atlas, to the levator of the lid."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -207,6 +210,8 @@ def active_muscle_groups(action_units: Iterable[int]) -> tuple[MuscleGroup, ...]
     present = frozenset(action_units)
     atlas = load_atlas()
     active = {atlas.muscles[name].group for unit in present for name in muscles_of(unit)}
+    if _WIDE_EYES in present:
+        active.add("orbicularis oculi")
     return tuple(
         group
         for group in MUSCLE_GROUPS

@@ -45,6 +45,9 @@ TABLE_3_BOLD = _units(_DATA["table_3_bold"])
 class Exclusivity:
     """Equation 1 for one emotion.
 
+    The paper calls its backslash the symmetric difference, yet its example ({3, 9, 14} and {1, 2, 3} give
+    {9, 14}) is the relative complement; the example is followed.
+
     Attributes:
         emotion: One of `EMOTIONS`.
         as_written: S_i without the intersection of all other sets, as equation 1 is printed. That

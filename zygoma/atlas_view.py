@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.table import Table
 
 from acquisition.stream import ZygomaError
 from fusion.atlas import Answer, load_atlas
+from fusion.tables import equation_1
 from zygoma.atlas_figure import atlas_figure
 from zygoma.face_map import Sides, face_map
 from zygoma.options import console, print_json
@@ -60,8 +62,32 @@ def print_atlas(subject: str, *, as_json: bool) -> None:
         emotions = ", ".join(path.emotions) or "–"
         table.add_row(path.nucleus, path.nerve, path.branch, path.muscle, f"AU{path.action_unit}", emotions)
     console.print(table)
+    for line in _described(answer):
+        console.print(line, highlight=False)
     for point in answer.disagreements:
         console.print(f"Disagreement: {point}", highlight=False)
+
+
+def _described(answer: Answer) -> Iterator[str]:
+    """What the answer's kind is about, in sentences: anatomy of muscles, courses of nerves, the brain."""
+    if answer.kind in ("muscle", "action unit"):
+        for muscle in answer.muscles:
+            course = f"from {muscle.origin}; to {muscle.insertion}"
+            yield f"{muscle.name}: {course}; {muscle.action} ({muscle.source})."
+    if answer.kind in ("branch", "nucleus"):
+        for branch in answer.branches:
+            yield f"{branch.name} ({branch.nerve}): {branch.course} ({branch.source})."
+    if answer.kind in ("branch", "nucleus", "cortical system"):
+        for part in answer.nuclei:
+            yield f"{part.name} facial nucleus: from {part.cortex} to {part.face} ({part.source})."
+    if answer.kind in ("nucleus", "cortical system"):
+        for system in answer.systems:
+            yield (
+                f"{system.name} ({system.family}): from {system.origin} through {system.tract}; "
+                f"{system.property} ({system.source})."
+            )
+    if answer.kind == "emotion":
+        yield f"{equation_1(answer.subject)}."
 
 
 def _ask(subject: str) -> Answer:

@@ -23,7 +23,9 @@ class FaceSide(StrEnum):
 
 @app.command()
 def atlas(
-    name: Annotated[str | None, typer.Argument(help="AU12, a muscle, a nerve branch or an emotion.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="AU12, a muscle, a nerve branch, an emotion or a part of the brain.")
+    ] = None,
     json: Json = False,
     face: Annotated[
         bool, typer.Option("--face", help="Draw the muscles on the face: all, or those that belong to NAME.")

@@ -109,3 +109,21 @@ def test_an_unknown_name_says_what_is_near() -> None:
     with pytest.raises(KeyError, match="frontalis"):
         aus_of("biceps")
     assert muscles_of(99) == ()
+
+
+def test_a_muscle_answers_with_its_anatomy_and_its_nerve() -> None:
+    answer = ATLAS.ask("corrugator supercilii")
+    (muscle,) = answer.muscles
+    assert muscle.action.startswith("depresses the brow")  # 4.1: "depresses the brow and generates a frown"
+    assert [branch.name for branch in answer.branches] == ["temporal"]
+    assert [part.name for part in answer.nuclei] == ["upper"]
+
+
+def test_the_brain_can_be_asked_for() -> None:
+    # Section 3.2: parallel systems that all reach the facial nucleus.
+    answer = ATLAS.ask("Emotional motor system")
+    assert (answer.kind, [system.family for system in answer.systems]) == ("cortical system", ["emotional"])
+    whole = ATLAS.ask("facial nucleus")
+    assert [part.name for part in whole.nuclei] == ["upper", "lower"]  # 3.1
+    assert whole.paths == answer.paths
+    assert {path.nerve for path in whole.paths} == {"CN VII"}

@@ -96,7 +96,9 @@ def test_au20_alone_means_fear_by_equation_1() -> None:
         ({4}, ["negative"]),  # 4.1
         ({4, 15}, ["negative", "sadness"]),  # 4.2.1: corrugator + depressor anguli oris
         ({1, 4, 7, 15}, ["negative", "sadness", "fear", "surprise"]),  # 4.2.2; 4.3 shares its muscles
-        ({2, 4, 6}, ["negative", "surprise"]),  # 4.3: with AU2, AU4 or AU5
+        ({1, 4, 5, 15}, ["negative", "sadness", "fear", "surprise"]),  # the same with the eyes wide open
+        ({2, 4, 5}, ["negative", "surprise"]),  # 4.3: AU2, AU4 and AU5 by these three muscles
+        ({2, 4, 6}, ["negative", "surprise"]),  # 4.3
         ({2, 5}, []),
     ],
 )
