@@ -19,6 +19,7 @@ from acquisition.gaps import Gap, SampleNumbers
 from acquisition.lsl_metadata import THERMAL_COUNTER_MODULUS, Announced, read_stream_info
 from acquisition.stream import (
     FRAME_KINDS,
+    FRAME_PACED_KINDS,
     Block,
     DeviceLost,
     DeviceNotFound,
@@ -43,14 +44,6 @@ _SAME_HOST_OFFSET_S = 0.05  # clocks of one machine agree far better than this
 _OFFSET_SLEW = 2e-4  # crystals differ by less; faster changes would bend time
 _OFFSET_INTERVAL_S = 1.0
 _MAX_PULL_BYTES = 4_000_000
-
-# Streams that follow the frames of a camera, whose rate follows the light.
-_VARIABLE_KINDS = FRAME_KINDS | {
-    Kind.ACTION_UNITS,
-    Kind.FACE_MOTION,
-    Kind.SKIN_TEMPERATURE,
-    Kind.VALENCE,
-}
 
 
 @dataclass(frozen=True)
@@ -192,7 +185,7 @@ class LslInlet(OpenedSource):
         wire = self._announced.wire
         modulus = THERMAL_COUNTER_MODULUS if spec.kind is Kind.THERMAL and wire.counter >= 0 else None
         self._numbers = SampleNumbers(
-            spec.rate_hz, counter_modulus=modulus, variable_rate=spec.kind in _VARIABLE_KINDS
+            spec.rate_hz, counter_modulus=modulus, variable_rate=spec.kind in FRAME_PACED_KINDS
         )
         bytes_per_sample = 8 * wire.channel_count if not self._frames else 2 * wire.channel_count
         self._max_samples = (

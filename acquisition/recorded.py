@@ -16,7 +16,7 @@ from acquisition.gaps import SampleNumbers
 from acquisition.lsl_metadata import THERMAL_COUNTER_MODULUS, Announced
 from acquisition.matroska import FrameReader, is_finished
 from acquisition.stream import (
-    FRAME_KINDS,
+    FRAME_PACED_KINDS,
     TEXT_KINDS,
     InvalidSignal,
     Kind,
@@ -77,7 +77,7 @@ class RecordedSamples:
             self.timestamps, self.numbers = stamps, np.arange(len(stamps), dtype=np.int64)
             return
         counter = self._counter()
-        variable = self.spec.kind in FRAME_KINDS
+        variable = self.spec.kind in FRAME_PACED_KINDS
         modulus = THERMAL_COUNTER_MODULUS if self.spec.kind is Kind.THERMAL and counter is not None else None
         numbering = SampleNumbers(self.spec.rate_hz, counter_modulus=modulus, variable_rate=variable).number(
             stamps, counter

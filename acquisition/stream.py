@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -40,6 +41,14 @@ class Kind(StrEnum):
 
 FRAME_KINDS = frozenset({Kind.CAMERA, Kind.THERMAL})
 """Kinds whose samples are pictures; recordings keep them in Matroska, not in XDF."""
+
+FRAME_PACED_KINDS = FRAME_KINDS | {
+    Kind.ACTION_UNITS,
+    Kind.FACE_MOTION,
+    Kind.SKIN_TEMPERATURE,
+    Kind.VALENCE,
+}
+"""Kinds with one sample per picture: their rate follows the light, and lost pictures are no jitter."""
 
 TEXT_KINDS = frozenset({Kind.MARKERS, Kind.FACE_EVENTS, Kind.GROUND_TRUTH})
 """Kinds whose samples are texts."""
@@ -105,10 +114,6 @@ class FrameFormat:
     codec: str
 
 
-def _frozen_mapping(mapping: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(dict(mapping))
-
-
 @dataclass(frozen=True)
 class StreamSpec:
     """What a stream is, known before its first sample.
@@ -135,12 +140,11 @@ class StreamSpec:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "metadata", _frozen_mapping(self.metadata))
+        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
         if not np.isfinite(self.rate_hz) or self.rate_hz < 0:
             raise ValueError(f"rate_hz of {self.name} must be finite and >= 0, got {self.rate_hz}")
-        labels = self.labels
-        if len(set(labels)) != len(labels):
-            raise ValueError(f"channel labels of {self.name} are not unique: {labels}")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"channel labels of {self.name} are not unique: {self.labels}")
         if self.kind in FRAME_KINDS and self.frame is None:
             raise ValueError(f"frame stream {self.name} needs its FrameFormat")
 
@@ -158,7 +162,7 @@ class StreamSpec:
         )
         return (StreamSpec, args)
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """Labels of the listed channels, in order."""
         return tuple(channel.label for channel in self.channels)
@@ -170,10 +174,14 @@ class StreamSpec:
             return self.frame.width * self.frame.height
         return 0
 
-    @property
+    @cached_property
     def channel_count(self) -> int:
         """Number of values in one sample: pixels, then listed channels."""
         return self.pixel_count + len(self.channels)
+
+    @cached_property
+    def _columns(self) -> Mapping[str, int]:
+        return {label: self.pixel_count + place for place, label in enumerate(self.labels)}
 
     def index(self, label: str) -> int:
         """Column of the channel called `label`.
@@ -182,8 +190,8 @@ class StreamSpec:
             KeyError: No such channel; the message lists those there are.
         """
         try:
-            return self.pixel_count + self.labels.index(label)
-        except ValueError:
+            return self._columns[label]
+        except KeyError:
             raise KeyError(f"{self.name} has no channel {label!r}; it has {list(self.labels)}") from None
 
 
@@ -210,17 +218,15 @@ class Block:
     first: int
 
     def __post_init__(self) -> None:
-        stamps = np.asarray(self.timestamps, dtype=np.float64)
-        if stamps.ndim != 1 or len(stamps) != len(self.data):
-            raise ValueError(f"{self.spec.name}: {stamps.shape} timestamps for {len(self.data)} samples")
+        stamps, data = np.asarray(self.timestamps, dtype=np.float64), self.data
+        if stamps.ndim != 1 or len(stamps) != len(data):
+            raise ValueError(f"{self.spec.name}: {stamps.shape} timestamps for {len(data)} samples")
         object.__setattr__(self, "timestamps", _read_only(stamps))
-        if isinstance(self.data, np.ndarray):
-            if self.data.ndim != 2 or self.data.shape[1] != self.spec.channel_count:
-                expected = self.spec.channel_count
-                raise ValueError(
-                    f"{self.spec.name}: data {self.data.shape} does not have {expected} channels"
-                )
-            object.__setattr__(self, "data", _read_only(self.data))
+        if isinstance(data, np.ndarray):
+            channels = self.spec.channel_count
+            if data.ndim != 2 or data.shape[1] != channels:
+                raise ValueError(f"{self.spec.name}: data {data.shape} does not have {channels} channels")
+            object.__setattr__(self, "data", _read_only(data))
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -254,6 +260,8 @@ class Block:
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    if not array.flags.writeable:
+        return array
     # A view, so that the owner of the buffer may go on writing into its own array.
     view = array.view()
     view.flags.writeable = False
