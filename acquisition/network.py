@@ -24,6 +24,8 @@ SESSION_VARIABLE = "ZYGOMA_LSL_SESSION"
 """Environment variable with the LSL session id; programs in different sessions do not see each other."""
 
 _INFO_TIMEOUT_S = 1.0
+_ALL_ANSWER_S = 0.3  # by then every stream that is there has answered a search
+_MORE_THAN_THERE_ARE = 1024  # as a minimum, it makes a search last for its whole time
 _configuration: tuple[bool, str] | None = None
 _used = False
 
@@ -124,6 +126,7 @@ class FoundStream:
         spec: What it is in zygoma's words, or None.
         problem: One sentence why `spec` is None, else empty.
         uid: Changes whenever the publisher restarts.
+        answered: Whether it told what it is; a busy publisher may do so when asked again.
     """
 
     name: str
@@ -132,6 +135,7 @@ class FoundStream:
     spec: StreamSpec | None
     problem: str
     uid: str
+    answered: bool
 
 
 def full_info(info: Any, timeout_s: float = _INFO_TIMEOUT_S) -> Any:
@@ -149,12 +153,14 @@ def full_info(info: Any, timeout_s: float = _INFO_TIMEOUT_S) -> Any:
 
 
 def _look_at(info: Any) -> FoundStream:
-    spec, problem = None, ""
+    spec, problem, answered = None, "", True
     try:
         spec = read_stream_info(full_info(info)).spec
-    except (InvalidSignal, DeviceNotFound) as error:
+    except InvalidSignal as error:
         problem = str(error)
-    return FoundStream(info.name(), info.type(), info.hostname(), spec, problem, info.uid())
+    except DeviceNotFound as error:
+        problem, answered = str(error), False
+    return FoundStream(info.name(), info.type(), info.hostname(), spec, problem, info.uid(), answered)
 
 
 def _literal(text: str) -> str:
@@ -185,16 +191,15 @@ def find_infos(
     """Announcements (pylsl.StreamInfo) that match, the newest first; may be fewer than `minimum`."""
     ensure_configured()
     condition = predicate(kind, name, source_id)
-    if minimum <= 0 or not condition:
-        # Everything there is: collect for the whole time, or until enough have answered.
+    if condition and minimum > 0:
+        infos = pylsl.resolve_bypred(condition, minimum, timeout_s)
+    elif condition:
+        infos = pylsl.resolve_bypred(condition, _MORE_THAN_THERE_ARE, min(timeout_s, _ALL_ANSWER_S))
+    else:
         deadline = time.monotonic() + timeout_s
-        infos = pylsl.resolve_streams(min(timeout_s, 0.3))
+        infos = pylsl.resolve_streams(min(timeout_s, _ALL_ANSWER_S))
         while len(infos) < minimum and (left := deadline - time.monotonic()) > 0:
             infos = pylsl.resolve_streams(min(left, 0.5))
-        if condition:
-            infos = pylsl.resolve_bypred(condition, 1, min(timeout_s, 0.3))
-    else:
-        infos = pylsl.resolve_bypred(condition, minimum, timeout_s)
     return sorted(infos, key=lambda info: -float(info.created_at()))
 
 
@@ -237,7 +242,7 @@ def not_found_sentence(kind: Kind | None, name: str | None, source_id: str | Non
         )
         if part
     )
-    others = pylsl.resolve_streams(0.3)
+    others = pylsl.resolve_streams(_ALL_ANSWER_S)
     there = ", ".join(sorted(f"{info.name()} ({info.type() or 'no type'})" for info in others)) or "none"
     reach = "the local network" if reaches_lan() else f"this machine ({this_host()})"
     advice = (
@@ -262,14 +267,9 @@ class StreamWatcher:
         """Every stream announced now, readable or not, sorted by name."""
         if self._resolver is None:
             return []
-        now: dict[str, FoundStream] = {}
-        for info in self._resolver.results():
-            uid = info.uid()
-            known = self._seen.get(uid)
-            # A stream that did not answer may do so next time.
-            now[uid] = known if known is not None and (known.spec or known.problem) else _look_at(info)
-        self._seen = now
-        return sorted(now.values(), key=lambda stream: (stream.name, stream.uid))
+        there = [self._seen.get(info.uid()) or _look_at(info) for info in self._resolver.results()]
+        self._seen = {stream.uid: stream for stream in there if stream.answered}
+        return sorted(there, key=lambda stream: (stream.name, stream.uid))
 
     def specs(self) -> list[StreamSpec]:
         """The readable streams announced now, sorted by name."""

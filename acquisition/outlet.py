@@ -64,8 +64,9 @@ class LslOutlet:
         if not len(block):
             return
         stamps = block.timestamps.tolist()
-        if not (min(stamps) > 0.0):  # LSL reads 0 as "now" and -1 as "one period later"
-            raise ValueError(f"{self.spec.name}: stamps on LSL are positive seconds, got {min(stamps)}")
+        # LSL reads 0 as "now" and -1 as "one period later".
+        if wrong := [stamp for stamp in stamps if not 0.0 < stamp < math.inf]:
+            raise ValueError(f"{self.spec.name}: stamps on LSL are positive seconds, got {wrong[0]}")
         if self.spec.dtype is SampleType.STRING:
             self._outlet.push_chunk(self._texts(block), stamps)
             return

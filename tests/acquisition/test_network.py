@@ -43,6 +43,9 @@ def test_streams_are_found_with_their_descriptions():
         assert network.resolve(name="find-m") == [marker]
         assert network.resolve(source_id="net-find-e", kind=Kind.EMG) == [emg]
         assert network.resolve(minimum=0, timeout_s=0.3) == [emg, marker]
+        with LslOutlet(marker_spec("find-n")):
+            found = network.resolve(kind=Kind.MARKERS, minimum=0)
+        assert [spec.name for spec in found] == ["find-m", "find-n"]
 
 
 def test_what_is_missing_is_told_with_what_is_there():
@@ -86,6 +89,23 @@ def test_the_watcher_sees_streams_come_and_go():
             assert watcher.specs() == [spec]
         _until(lambda: not watcher.specs())
     assert watcher.specs() == []
+
+
+def test_a_stream_that_does_not_answer_at_once_is_asked_again(monkeypatch):
+    answers = iter([DeviceNotFound("busy")])
+    ask = network.full_info
+
+    def busy_at_first(info):
+        for refusal in answers:
+            raise refusal
+        return ask(info)
+
+    monkeypatch.setattr(network, "full_info", busy_at_first)
+    spec = emg_spec("busy")
+    with LslOutlet(spec), network.StreamWatcher() as watcher:
+        (found,) = _until(watcher.found)
+        assert (found.spec, found.problem) == (None, "busy")
+        assert watcher.specs() == [spec]
 
 
 def _until(question, seconds: float = 10.0):

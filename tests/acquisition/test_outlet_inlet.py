@@ -396,8 +396,9 @@ def test_bad_pushes_are_refused():
     picture = (np.zeros((4, 4, 3), np.uint8),)
     with LslOutlet(spec) as outlet, LslOutlet(cam) as camera:
         outlet.push(empty_block(spec))
-        with pytest.raises(ValueError, match="positive"):
-            outlet.push(Block(spec, np.array([0.0]), np.zeros((1, 2), np.float32), 0))
+        for stamp_s in (0.0, -1.0, np.nan, np.inf):
+            with pytest.raises(ValueError, match="positive"):
+                outlet.push(Block(spec, np.array([1.0, stamp_s]), np.zeros((2, 2), np.float32), 0))
         with pytest.raises(ValueError, match="columns"):
             outlet.push(Block(other, np.array([1.0]), np.zeros((1, 1), np.float32), 0))
         with pytest.raises(ValueError, match="encode"):
