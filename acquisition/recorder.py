@@ -30,7 +30,16 @@ from acquisition.session import (
     software_versions,
     spec_to_dict,
 )
-from acquisition.stream import FRAME_KINDS, Block, Channel, Kind, SampleType, StreamSpec, ZygomaError
+from acquisition.stream import (
+    FRAME_KINDS,
+    Block,
+    Channel,
+    InvalidSignal,
+    Kind,
+    SampleType,
+    StreamSpec,
+    ZygomaError,
+)
 from acquisition.tracks import FrameTrack, Track, track_for
 from acquisition.xdf_header import INCIDENTS
 from acquisition.xdf_writer import SYNC_INTERVAL_S, XdfWriter
@@ -105,12 +114,12 @@ class Recorder:
         self.paths = paths
         self._clock = clock
         self._free_bytes_of = free_bytes
-        paths.folder.mkdir(parents=True, exist_ok=True)
+        paths.make_folder()
+        self._info = _sidecar(paths)
         try:
             self._xdf = XdfWriter(paths.xdf, clock=clock)
         except FileExistsError:
             raise SessionExists(f"{paths.xdf} exists already: start the next run with new_run") from None
-        self._info = _sidecar(paths)
         self._info_saved = False
         self._started_s = clock()
         self._sync_due_s = self._started_s
@@ -158,6 +167,8 @@ class Recorder:
         with self._wake:
             self._check_running()
             track = self._track(block.spec)
+            if block.spec is not track.spec and _layout(block.spec) != _layout(track.spec):
+                raise InvalidSignal(f"{block.spec.name} has another layout than when it began: restart it")
             track.check(block)
             if len(block):
                 self._put(track, _own_copy(block))
@@ -368,15 +379,10 @@ class Recorder:
 
     def _complete_sidecar(self) -> None:
         frame_files = [track.path for track in self._begun if isinstance(track, FrameTrack)]
+        ended, facts = now_iso(), file_facts([self.paths.xdf, *frame_files])
         with self._wake:
             notes = self._info.notes if self._stopped is None else (*self._info.notes, str(self._stopped))
-            self._info = replace(
-                self._info,
-                ended=now_iso(),
-                state="complete",
-                files=file_facts([self.paths.xdf, *frame_files]),
-                notes=notes,
-            )
+            self._info = replace(self._info, ended=ended, state="complete", files=facts, notes=notes)
         self._info.save(self.paths.sidecar)
 
 
@@ -385,6 +391,10 @@ _Key: TypeAlias = tuple[Kind, str, str]
 
 def _key(spec: StreamSpec) -> _Key:
     return (spec.kind, spec.name, spec.source_id)
+
+
+def _layout(spec: StreamSpec) -> tuple[object, ...]:
+    return (spec.channels, spec.dtype, spec.frame)
 
 
 def _sidecar(paths: SessionPaths) -> SessionInfo:

@@ -87,6 +87,10 @@ class SessionPaths:
         """The run's `_session.json`."""
         return self.folder / f"{self.stem}_session.json"
 
+    def make_folder(self) -> None:
+        """Make the session's folder, open to its owner alone (it shows faces), unless it is there already."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def frames(self, kind: Kind, number: int = 1) -> Path:
         """The Matroska file of the `number`-th stream of a kind: ``_camera.mkv``, ``_camera2.mkv`` ..."""
         return self.folder / f"{self.stem}_{kind.lower()}{number if number > 1 else ''}.mkv"
@@ -202,7 +206,7 @@ def new_run(
         ValueError: A label does not fit the naming pattern.
     """
     wanted = SessionPaths(root, subject, session, task, 1)
-    wanted.folder.mkdir(parents=True, exist_ok=True)
+    wanted.make_folder()
     prefix = wanted.stem.removesuffix("001")
     taken = (_STEM.match(path.name) for path in wanted.folder.glob(f"{prefix}*"))
     run = 1 + max((int(match["run"]) for match in taken if match), default=0)

@@ -14,7 +14,7 @@ from acquisition.clock import ManualClock
 from acquisition.recorder import DiskFull, Recorder, RecordingFailed
 from acquisition.recording import Recording
 from acquisition.session import SessionExists, SessionInfo, SessionPaths, file_facts, new_run, spec_from_dict
-from acquisition.stream import Block, InvalidSignal, ZygomaError
+from acquisition.stream import Block, FrameFormat, InvalidSignal, ZygomaError
 from acquisition.xdf_reader import XdfFile
 from tests.acquisition.runs import (
     CAMERA,
@@ -48,6 +48,7 @@ def test_a_run_has_its_files_and_a_sidecar_that_vouches_for_them(tmp_path, clock
     assert names == [".xdf", "_camera.mkv", "_session.json", "_thermal.mkv"]
     info = SessionInfo.load(paths.sidecar)
     assert info.state == "complete" and info.ended >= info.started
+    assert paths.folder.stat().st_mode & 0o077 == 0, "faces are their owner's alone"
     assert info.consent_scope == "analysis only"
     assert info.files == file_facts(f for f in paths.folder.iterdir() if f != paths.sidecar)
     recorded = [spec_from_dict(device) for device in info.devices]
@@ -153,12 +154,16 @@ def test_the_owner_of_an_array_may_go_on_writing_into_it(tmp_path, clock):
         Block(CAMERA, np.zeros(1), (b"",), 0),
         Block(THERMAL, np.zeros(1), np.zeros((1, 194), np.float32), 0),
         Block(EMG, np.zeros(1), ("text",), 0),
+        Block(replace(EMG, channels=EMG.channels[:3]), np.zeros(1), np.zeros((1, 3), np.float32), 0),
+        Block(replace(CAMERA, frame=FrameFormat(32, 24, "MJPG")), np.zeros(1), (b"jpeg",), 0),
     ],
 )
 def test_what_a_stream_was_not_announced_to_be_is_refused_at_once(block, tmp_path, clock):
     paths = new_run(tmp_path, "01", "01", "demo")
     with Recorder(paths, clock=clock) as recorder:
-        with pytest.raises(InvalidSignal, match="something else"):
+        for spec in SPECS:
+            recorder.add_stream(spec)
+        with pytest.raises(InvalidSignal, match="restart it"):
             recorder.write(block)
         recorder.write(emg(0))
     assert len(Recording(paths.xdf).timestamps(EMG)) == 10
@@ -257,6 +262,21 @@ def test_an_error_of_the_disk_surfaces_at_the_next_call(tmp_path, clock):
     with pytest.raises(ZygomaError):
         recorder.close()
     assert len(Recording(paths.xdf).timestamps(EMG)) == 10
+
+
+def test_the_status_is_told_while_the_files_are_hashed(tmp_path, clock, monkeypatch):
+    _, recorder = record(tmp_path, clock, (), close=False)
+    told = []
+
+    def hashing(paths):
+        watcher = threading.Thread(target=lambda: told.append(recorder.status()), daemon=True)
+        watcher.start()
+        watcher.join(10)
+        return file_facts(paths)
+
+    monkeypatch.setattr("acquisition.recorder.file_facts", hashing)
+    recorder.close()
+    assert len(told) == 1
 
 
 def test_after_close_nothing_is_taken(tmp_path, clock):
