@@ -136,11 +136,6 @@ class FrameWriter:
             self._container.mux(self._stream.encode(picture))
         return self._media_ms / 1000
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes in the file so far."""
-        return self.path.stat().st_size
-
     def sync(self) -> None:
         """Force what is written to the disk."""
         self._file.sync()

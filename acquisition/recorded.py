@@ -224,11 +224,16 @@ def on_this_clock(stamps: NDArray[np.float64], offsets: list[tuple[float, float]
 
 
 def _numbers_as_noted(stamps: NDArray[np.float64], started: dict[float, int]) -> NDArray[np.int64]:
-    numbers = np.arange(len(stamps), dtype=np.int64)
-    for stamp_s, number in sorted(started.items()):
-        for row in np.flatnonzero(stamps == stamp_s)[:1]:
-            numbers[row:] += number - numbers[row]
-    return numbers
+    """Numbers [n] that count on from each noted one."""
+    if not started:
+        return np.arange(len(stamps), dtype=np.int64)
+    known, rows = np.unique(stamps, return_index=True)
+    begins = np.sort(rows[np.isin(known, list(started))])
+    lost = np.array([started[stamp_s] for stamp_s in stamps[begins].tolist()], np.int64) - begins
+    steps = np.ones(len(stamps), np.int64)
+    steps[:1] = 0
+    steps[begins] += np.diff(lost, prepend=0)
+    return np.cumsum(steps)
 
 
 def _milliseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from acquisition.stream import InvalidSignal
 from acquisition.xdf_format import BOUNDARY, MAGIC, NUMPY_TYPES, Tag, decode_varlen
 
+_STREAM_TAGS = frozenset({Tag.STREAM_HEADER, Tag.SAMPLES, Tag.CLOCK_OFFSET, Tag.STREAM_FOOTER})
+_TAGS = frozenset(Tag)
 _BROKEN = (ValueError, IndexError, struct.error, KeyError, ElementTree.ParseError)
 
 
@@ -126,10 +128,6 @@ class XdfFile:
     def closed_properly(self) -> bool:
         return not self.damage and bool(self.streams) and all(stream.footer for stream in self.streams)
 
-    @property
-    def size_bytes(self) -> int:
-        return len(self._data)
-
     def good_ranges(self) -> list[tuple[int, int]]:
         """The readable stretches of the file as (start, stop) byte offsets, header included."""
         ranges, start = [], 0
@@ -205,8 +203,14 @@ class XdfFile:
         data = self._data
         if tag == Tag.BOUNDARY and bytes(data[start:stop]) != BOUNDARY:
             raise ValueError("a boundary that is not one")
-        if tag not in (Tag.STREAM_HEADER, Tag.SAMPLES, Tag.CLOCK_OFFSET, Tag.STREAM_FOOTER):
-            if tag not in (Tag.FILE_HEADER, Tag.BOUNDARY):
+        if tag in (Tag.FILE_HEADER, Tag.BOUNDARY):
+            return
+        if tag not in _STREAM_TAGS:
+            # A kind of chunk that other programs added is passed over, if it ends where another begins.
+            if (
+                stop < len(data)
+                and struct.unpack_from("<H", data, decode_varlen(data, stop)[1])[0] not in _TAGS
+            ):
                 raise ValueError(f"a chunk of unknown kind {tag}")
             return
         if stop - start < 4:

@@ -151,7 +151,7 @@ class XdfWriter:
         The stamps that zygoma records are on this machine's LSL clock already, so `tick` notes 0.
         """
         with self._lock:
-            self._streams[stream_id].offsets.append((collected_s, offset_s))
+            self._streams[stream_id].offsets.append((float(collected_s), float(offset_s)))
             self._put(encode_chunk(Tag.CLOCK_OFFSET, struct.pack("<Idd", stream_id, collected_s, offset_s)))
 
     def tick(self) -> None:

