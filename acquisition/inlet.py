@@ -121,10 +121,9 @@ class LslInlet(OpenedSource):
         """
         self._spec = spec
         self._clock = clock
-        self._frames = spec.kind in FRAME_KINDS
-        self._buffer_s = buffer_s if buffer_s is not None else 2.0 if self._frames else 60.0
+        self._buffer_s = network.usual_buffer_s(spec.kind) if buffer_s is None else buffer_s
         self._open_timeout_s = open_timeout_s
-        self._steady = self._frames or spec.rate_hz > 0
+        self._steady = spec.kind in FRAME_KINDS or spec.rate_hz > 0
         self._reading = threading.Lock()
         self._inlet: Any = None
         self._closing = False
@@ -187,9 +186,8 @@ class LslInlet(OpenedSource):
         self._numbers = SampleNumbers(
             spec.rate_hz, counter_modulus=modulus, variable_rate=spec.kind in FRAME_PACED_KINDS
         )
-        bytes_per_sample = 8 * wire.channel_count if not self._frames else 2 * wire.channel_count
         self._max_samples = (
-            64 if wire.format == "string" else min(max(_MAX_PULL_BYTES // bytes_per_sample, 4), 4096)
+            64 if wire.format == "string" else min(max(_MAX_PULL_BYTES // (8 * wire.channel_count), 4), 4096)
         )
         self._arrival_s = self._clock()
         self._closing = False
@@ -264,9 +262,9 @@ class LslInlet(OpenedSource):
     def _accept(self, values: Any, stamps: NDArray[np.float64], now_s: float, restarted: bool) -> None:
         assert self._announced is not None
         wire = self._announced.wire
-        if self._spec.kind is Kind.CAMERA and not all(values[:, wire.jpeg].tolist()):
+        if self._spec.kind is Kind.CAMERA:
             # A sample without a picture is a lost frame, and becomes a gap as any other.
-            there = np.array([bool(jpeg) for jpeg in values[:, wire.jpeg].tolist()])
+            there = values[:, wire.jpeg].astype(bool)
             values, stamps = values[there], stamps[there]
             self._dropped += int(np.count_nonzero(~there))
         counter = self._counter(values, wire.counter)
@@ -298,7 +296,7 @@ class LslInlet(OpenedSource):
             return None
         try:
             return np.array([int(value) for value in values[:, column]], dtype=np.int64)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise InvalidSignal(
                 f"Stream {self._spec.name!r} sends {values[0, column]!r} as frame number; it must be decimal."
             ) from None

@@ -202,22 +202,17 @@ def _check_text(spec: StreamSpec, *texts: str) -> None:
 # ---------------------------------------------------------------------------------------- any stream in
 
 
-def from_stream_info(info: Any) -> StreamSpec:
-    """Return what a stream is, from its full pylsl.StreamInfo (``StreamInlet.info()``).
+def read_stream_info(info: Any) -> Announced:
+    """Return what a stream is and how it travels, from its full pylsl.StreamInfo (``StreamInlet.info()``).
 
     Raises:
         InvalidSignal: It cannot be read; the message says why in one sentence.
     """
-    return read_stream_info(info).spec
-
-
-def read_stream_info(info: Any) -> Announced:
-    """As `from_stream_info`, with how the samples travel."""
     return read_xml(info.as_xml())
 
 
 def read_xml(xml: str | bytes) -> Announced:
-    """As `from_stream_info`, from the XML of an announcement or of an XDF stream header.
+    """As `read_stream_info`, from the XML of an announcement or of an XDF stream header.
 
     Raises:
         InvalidSignal: It cannot be read; the message says why in one sentence.

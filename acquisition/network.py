@@ -18,7 +18,7 @@ from typing import Any, Self
 import pylsl
 
 from acquisition.lsl_metadata import TYPE_NAMES, read_stream_info
-from acquisition.stream import DeviceNotFound, InvalidSignal, Kind, StreamSpec, ZygomaError
+from acquisition.stream import FRAME_KINDS, DeviceNotFound, InvalidSignal, Kind, StreamSpec, ZygomaError
 
 SESSION_VARIABLE = "ZYGOMA_LSL_SESSION"
 """Environment variable with the LSL session id; programs in different sessions do not see each other."""
@@ -114,6 +114,14 @@ def this_host() -> str:
 def reaches_lan() -> bool:
     """Whether streams of other machines can be found."""
     return _configuration is not None and _configuration[0]
+
+
+def usual_buffer_s(kind: Kind) -> float:
+    """What outlet and inlet keep for a slow reader: 2 s of frames, 60 s of anything else.
+
+    liblsl's own 360 s would be 10 GB of raw VGA.
+    """
+    return 2.0 if kind in FRAME_KINDS else 60.0
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,7 @@ import pylsl
 
 from acquisition import network
 from acquisition.lsl_metadata import COUNTER_LABEL, to_stream_info
-from acquisition.stream import FRAME_KINDS, Block, Kind, SampleType, StreamSpec
-
-FRAME_BUFFER_S = 2.0
-"""What an outlet keeps of a frame stream for a slow reader; liblsl's own 360 s is 10 GB of raw VGA."""
-
-SAMPLE_BUFFER_S = 60.0
-"""What an outlet keeps of any other stream for a slow reader."""
+from acquisition.stream import Block, Kind, SampleType, StreamSpec
 
 _ASSUMED_RATE_HZ = 60.0
 _BUFFER_IN_SAMPLES = 1  # lsl_transport_options_t: transp_bufsize_samples
@@ -47,7 +41,7 @@ class LslOutlet:
                 raise ValueError(f"a stream needs a name and a source id without quotes, got {text!r}")
         network.ensure_configured()
         if buffer_s is None:
-            buffer_s = FRAME_BUFFER_S if spec.kind in FRAME_KINDS else SAMPLE_BUFFER_S
+            buffer_s = network.usual_buffer_s(spec.kind)
         samples = max(math.ceil(buffer_s * (spec.rate_hz or _ASSUMED_RATE_HZ)), 8)
         self.spec = spec
         self._counted = COUNTER_LABEL in spec.labels
