@@ -34,7 +34,9 @@ from zygoma.options import (
     console,
     errors,
     parse_channels,
+    parse_label,
     parse_options,
+    parse_pseudonym,
     parse_rest,
     parse_size,
     print_json,
@@ -55,9 +57,14 @@ Recordings = Annotated[Path, typer.Option(help="Folder in which sessions are kep
 Headless = Annotated[
     bool, typer.Option("--headless", help="No monitor page and no full-screen view; one line per event.")
 ]
-Subject = Annotated[str, typer.Option(help="Participant pseudonym, letters and digits.")]
-SessionName = Annotated[str, typer.Option("--session", help="Session label, letters and digits.")]
-Task = Annotated[str, typer.Option(help="Task label, letters and digits.")]
+Subject = Annotated[
+    str,
+    typer.Option(help="Participant pseudonym, letters and digits, no name.", callback=parse_pseudonym),
+]
+SessionName = Annotated[
+    str, typer.Option("--session", help="Session label, letters and digits.", callback=parse_label)
+]
+Task = Annotated[str, typer.Option(help="Task label, letters and digits.", callback=parse_label)]
 
 
 class DeviceKind(StrEnum):
@@ -84,7 +91,7 @@ def demo(
     headless: Headless = False,
     json: Json = False,
     seed: Annotated[int, typer.Option(help="Another seed is another session of the same person.")] = 0,
-    rate: Annotated[float, typer.Option(help="Frames per second of the simulated camera.")] = 30.0,
+    rate: Annotated[float, typer.Option(help="Frames per second of the simulated camera.", min=1)] = 30.0,
     recordings: Recordings = Path("recordings"),
     port: Port = 8765,
     lan: PageLan = False,
@@ -202,7 +209,7 @@ def publish(
     simulate: Annotated[bool, typer.Option("--simulate", help="The simulated person's device.")] = False,
     file: Annotated[Path | None, typer.Option(help="A recording plays the device.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the stream.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Frames or samples per second.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Frames or samples per second.", min=0.1)] = None,
     size: Annotated[
         str | None, typer.Option(help="WIDTHxHEIGHT of a webcam or the simulated camera.")
     ] = None,
@@ -369,10 +376,12 @@ def analyze(
     rest: Rest = None,
     channel: ChannelMap = None,
     thermal_scale: Annotated[
-        float | None, typer.Option(help="Kelvin per count of the thermal file, e.g. 0.01 for centikelvin.")
+        float | None,
+        typer.Option(help="Kelvin per count of the thermal file, e.g. 0.01 for centikelvin.", min=1e-6),
     ] = None,
     thermal_rate: Annotated[
-        float | None, typer.Option(help="Pictures per second of a thermal file that carries no times.")
+        float | None,
+        typer.Option(help="Pictures per second of a thermal file that carries no times.", min=0.1),
     ] = None,
     emg_envelope: Annotated[
         bool,
@@ -457,14 +466,24 @@ def main() -> None:
         raise SystemExit(1)
 
     from acquisition.stream import ZygomaError
+    from zygoma.signals import unwind_when_ended
 
+    unwind_when_ended()
     try:
         app()
     except ZygomaError as error:
-        errors.print(str(error), style="red", highlight=False, markup=False)
+        _complain(str(error))
         raise SystemExit(1) from None
     except BrokenPipeError:
         # The reader of our output went away (`| head`): no error of ours.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _complain(f"{where}{error.strerror or error}. Check the path, its permissions and the disk.")
+        raise SystemExit(1) from None
+
+
+def _complain(sentence: str) -> None:
+    errors.print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)

@@ -109,8 +109,8 @@ class BenchName(StrEnum):
 def bench(
     name: Annotated[BenchName, typer.Argument(help="Which figure.")],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter runs.")] = False,
-    fps: Annotated[float, typer.Option(help="Camera rate for latency.")] = 30.0,
-    seconds: Annotated[float, typer.Option(help="Length of a latency run.")] = 30.0,
+    fps: Annotated[float, typer.Option(help="Camera rate for latency.", min=1)] = 30.0,
+    seconds: Annotated[float, typer.Option(help="Length of a latency run, s.", min=1)] = 30.0,
     video: Annotated[Path | None, typer.Option(help="Film of ramps for action-units.", exists=True)] = None,
     truth: Annotated[
         Path | None, typer.Option(help="Its table: frame,au,drive (AU12L = her left).", exists=True)

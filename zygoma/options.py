@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from acquisition.session import LABEL, check_pseudonym
+
 if TYPE_CHECKING:
     from processing.thermal_mapping import ThermalMapping
 
@@ -82,6 +84,29 @@ def read_thermal_mapping(path: Path | None) -> ThermalMapping | None:
     from zygoma.calibrate_thermal import load_mapping
 
     return load_mapping(path)
+
+
+def parse_pseudonym(text: str) -> str:
+    """A participant's code.
+
+    Raises:
+        typer.BadParameter: It could be a name, or does not fit a file name.
+    """
+    try:
+        return check_pseudonym(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}.") from None
+
+
+def parse_label(text: str) -> str:
+    """A part of a recording's file name.
+
+    Raises:
+        typer.BadParameter: Not letters and digits alone.
+    """
+    if not LABEL.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} must be letters and digits only, for example 'smile2'.")
+    return text
 
 
 def parse_rest(text: str | None) -> tuple[float, float] | None:

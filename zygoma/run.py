@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import signal
 import sys
 import threading
 import time
@@ -29,11 +27,11 @@ from zygoma.monitor.access import Access
 from zygoma.monitor.live import Monitor, MonitorOptions
 from zygoma.options import console, errors, print_json
 from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
+from zygoma.signals import stop_signals
 from zygoma.terminal import LISTED_TYPES, view
 
 REDRAW_HZ = 10.0
 CLOSING_ROWS = 48
-SWITCH_INTERVAL_S = 5e-4
 STREAM_WAIT_S = 5.0
 REPLAY_LEAD_S = 3.0
 REPLAY_TAIL_S = 1.0
@@ -75,24 +73,6 @@ def monitor_options(port: int, *, lan: bool, certificate: Path | None, key: Path
     """
     make = Access.on_the_network if lan else Access.on_this_machine
     return MonitorOptions(port, make(certificate=certificate, key=key))
-
-
-@contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that a run ends in order; a second Ctrl-C ends it at once."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: object) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -142,7 +122,7 @@ def _run_engine(
         stop: Ends the run.
         beside: Runs in a thread of its own once the engine listens.
     """
-    from zygoma.warmup import warm_up
+    from zygoma.warmup import get_ready
 
     def on_event(event: FaceEvent) -> None:
         if options.json:
@@ -157,12 +137,7 @@ def _run_engine(
             tell(incident.time_s - engine.started_s, incident.sentence, style="yellow")
 
     headless = options.headless or options.json or not console.is_terminal
-    # Drawing the screen is plain Python for tens of milliseconds; no frame may wait that long for its turn.
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    warm_up()
-    # What is loaded by now stays: the collector need not walk through it again while frames come in.
-    gc.collect()
-    gc.freeze()
+    get_ready()
     known = {} if options.calibration is None else options.calibration.for_pipeline()
     pipeline = replace(options.pipeline, calibration={**known, **options.pipeline.calibration})
     settings = EngineSettings(pipeline=pipeline, names=options.names, publish=options.publish)

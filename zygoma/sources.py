@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from acquisition.stream import DeviceNotFound, InvalidSignal, Kind, Source
 from processing.camera import MIRRORED
 from zygoma.options import console, errors
 from zygoma.publish import publish
+from zygoma.signals import stop_signals
 
 DEMO_SCENARIO_S = 60.0
 
@@ -163,7 +162,7 @@ def file_source(
 def publish_until_stopped(
     source: Source, *, name: str | None, quiet: bool, lan: bool, mirrored: bool = False
 ) -> None:
-    """Publish `source` until it ends, or until Ctrl-C or SIGTERM asks to stop.
+    """Publish `source` until it ends, or until one of `zygoma.signals.ENDING` asks to stop.
 
     Args:
         source: What to publish.
@@ -172,13 +171,11 @@ def publish_until_stopped(
         lan: Other machines may listen.
         mirrored: Declare a camera's pictures mirrored, so that left and right are swapped back from them.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     network.configure(lan=lan)
     notices = (lambda sentence: None) if quiet else _say
     metadata = {MIRRORED: "true"} if mirrored else {}
-    publish(source, until=stop.is_set, on_notice=notices, name=name, metadata=metadata)
+    with stop_signals() as stop:
+        publish(source, until=stop.is_set, on_notice=notices, name=name, metadata=metadata)
 
 
 def _say(sentence: str) -> None:

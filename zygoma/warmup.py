@@ -6,6 +6,8 @@ wait for the compiler, frame by frame.
 
 from __future__ import annotations
 
+import gc
+import sys
 from functools import cache
 
 from acquisition.stream import Block, Kind
@@ -15,6 +17,17 @@ from zygoma.simulation import simulated_blocks
 
 REHEARSAL_S = 4.0
 CAMERA_RATE_HZ = 15.0
+SWITCH_INTERVAL_S = 5e-4
+"""Drawing the screen is plain Python for tens of milliseconds; no frame may wait that long for its turn."""
+
+
+def get_ready() -> None:
+    """Make this process fit for live work: everything loaded, and threads that take turns quickly."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    warm_up()
+    # What is loaded by now stays: the collector need not walk through it again while frames come in.
+    gc.collect()
+    gc.freeze()
 
 
 @cache

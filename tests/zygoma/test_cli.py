@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,11 @@ def test_help_has_an_example(command: str) -> None:
         ["publish", "camera", "--simulate", "--device", "0"],
         ["publish", "oven"],
         ["demo", "--seconds", "-1"],
+        ["demo", "--rate", "0"],
+        ["publish", "camera", "--simulate", "--rate", "-5"],
+        ["live", "--record", "--subject", "Anna"],
+        ["record", "--task", "two words"],
+        ["record", "--session", "../../etc"],
     ],
 )
 def test_a_wrong_call_exits_with_2(arguments: list[str]) -> None:
@@ -52,6 +58,8 @@ def test_a_wrong_call_exits_with_2(arguments: list[str]) -> None:
         (["publish", "emg"], "--device"),
         (["publish", "camera", "--device", "97"], "97"),
         (["atlas", "AU99"], "AU99"),
+        (["atlas", "AU12", "--svg", "/dev/null/map.svg"], "/dev/null"),
+        (["record", "--seconds", "1", "--recordings", "/dev/null/here"], "/dev/null"),
     ],
 )
 def test_what_a_person_can_mend_is_one_sentence_and_exit_code_1(arguments: list[str], words: str) -> None:
@@ -61,6 +69,33 @@ def test_what_a_person_can_mend_is_one_sentence_and_exit_code_1(arguments: list[
     assert result.returncode == 1
     assert words in result.stderr
     assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_terminal_that_is_closed_ends_a_device_in_order() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zygoma", "publish", "emg", "--simulate"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "is on LSL" in process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 0, told
+
+
+def test_what_runs_in_a_with_ends_when_a_command_is_asked_to_end() -> None:
+    script = (
+        "import os, signal, time; from zygoma.signals import unwind_when_ended; unwind_when_ended()\n"
+        "try: os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)\n"
+        "finally: print('left in order', flush=True)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stdout) == (128 + signal.SIGTERM, "left in order\n")
 
 
 def test_a_text_that_is_no_video_is_refused(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -26,7 +24,7 @@ from zygoma.guided.simulated import SimulatedParticipant
 from zygoma.guided.summary import summary_lines
 from zygoma.monitor.live import Monitor, MonitorOptions
 from zygoma.options import console, errors, print_json
-from zygoma.run import SWITCH_INTERVAL_S, stop_signals
+from zygoma.signals import stop_signals
 from zygoma.state import Onlooker
 
 TICK_S = 0.05
@@ -107,15 +105,11 @@ def run_session(path: Path, options: SessionOptions) -> dict[str, Any]:
 
 
 def _prepare(*, quiet: bool) -> None:
-    from zygoma.warmup import warm_up
+    from zygoma.warmup import get_ready
 
     if not quiet:
         console.print("Preparing the processors (the first time takes about a minute) ...")
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    warm_up()
-    # What is loaded by now stays: the collector need not walk through it again while frames come in.
-    gc.collect()
-    gc.freeze()
+    get_ready()
 
 
 def _run(protocol: Protocol, options: SessionOptions, stop: threading.Event) -> GuidedSession:
