@@ -15,33 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.stream import Channel
-from processing import motion_kernel as kernel
-from processing.motion_regions import EXPRESSIVE, EYE_LEFT, EYE_RIGHT, IOD_REFERENCE_PX, RIGID, Region
+from processing.motion_context import CONTEXT_CHANNELS, eye_context_px, eye_distance_px, eye_line
+from processing.motion_head import beyond_head, new_head, predict
+from processing.motion_kernel import cut_windows, new_windows, track_windows
+from processing.motion_regions import EXPRESSIVE, IOD_REFERENCE_PX, RIGID, Region
 
 _REGIONS: tuple[Region, ...] = EXPRESSIVE + RIGID
 _EXPRESSIVE_COUNT = len(EXPRESSIVE)
+_HALVES_PX = np.array([(region.half_width_px, region.half_height_px) for region in _REGIONS])
 
 # Landmarks that hardly move with expression: eye corners, nose bridge, temples, upper forehead.
 _STABLE = np.array([33, 133, 263, 362, 168, 6, 197, 195, 127, 356, 234, 454, 10, 151, 109, 338])
-_IRIS_RIGHT, _IRIS_LEFT = 468, 473
-_LID_RIGHT, _LID_LEFT, _LIPS = (159, 145), (386, 374), (13, 14)
-
-CONTEXT_CHANNELS = (
-    Channel("gaze_dx", "pixels", "Motion"),
-    Channel("gaze_dy", "pixels", "Motion"),
-    Channel("lid_gap_right", "pixels", "Motion"),
-    Channel("lid_gap_left", "pixels", "Motion"),
-    Channel("lip_gap", "pixels", "Motion"),
-    Channel("head_dx", "pixels", "Motion"),
-    Channel("head_dy", "pixels", "Motion"),
-    Channel("brightness", "normalized", "Motion"),
-    Channel("rigid_residual_px", "pixels", "Motion"),
-    Channel("head_speed", "pixels/s", "Motion"),
-    Channel("quality", "normalized", "Motion"),
-)
-"""What else happened in the frame: iris against the eye corners, gaps between lids and lips (from
-landmarks), the head's position since tracking began, mean grey level 0-1, and how far the rows are to be
-trusted."""
 
 
 @dataclass(frozen=True)
@@ -92,26 +76,9 @@ class RegionMotion:
             *(Channel(label, "pixels", "Motion") for label in labels),
             *CONTEXT_CHANNELS,
         )
-        count = len(_REGIONS)
-        pixels = kernel.MAX_WINDOW_PIXELS
         self._members = _membership(_REGIONS)
-        self._templates = np.zeros((count, pixels), np.float32)
-        self._gradients_x = np.zeros((count, pixels), np.float32)
-        self._gradients_y = np.zeros((count, pixels), np.float32)
-        self._hessians = np.zeros((count, 4))
-        self._valid = np.zeros(count, np.bool_)
-        self._halves = np.zeros((count, 2), np.int64)
-        self._centers = np.zeros((count, 2))
-        self._displacement = np.zeros((count, 2))
-        self._correlation = np.zeros(count)
-        self._gain = np.ones(count)
-        self._scratch = np.zeros(pixels, np.float32)
-        self._model = np.zeros((count, 3))
-        self._pose = np.zeros(6)
-        self._weights = np.zeros(len(RIGID))
-        self._matrix = np.zeros((6, 6))
-        self._right = np.zeros(6)
-        self._sizes = np.zeros(len(RIGID))
+        self._windows = new_windows(len(_REGIONS))
+        self._head = new_head(len(_REGIONS), len(RIGID))
         self._blur = cv2.getGaussianKernel(5, self.settings.blur_px, cv2.CV_32F)
         self.reset()
 
@@ -119,8 +86,8 @@ class RegionMotion:
         """Forget the face: the next frame starts at zero displacement."""
         self._tracking = False
         self._last_s = -np.inf
-        self._nonrigid = np.zeros((len(_REGIONS), 2))  # since the keyframe, working pixels, picture axes
-        self._offset = np.zeros((len(_REGIONS), 2))  # up to the keyframe, px at IOD 100, face axes
+        self._head.nonrigid[:] = 0.0
+        self._offset = np.zeros((_EXPRESSIVE_COUNT, 2))  # up to the keyframe, px at IOD 100, face axes
         self._head_offset = np.zeros(2)
         self._head_trail: list[tuple[float, float, float]] = []
 
@@ -149,14 +116,12 @@ class RegionMotion:
             if not np.isfinite(iod_px) or iod_px < 12:
                 return row
             self._shrink = max(1, int(np.ceil(iod_px / self.settings.max_iod_px)))
-        positions = points[:, :2] / self._shrink
-        image, origin = self._prepare(gray, self._predict(positions))
+        image, origin = self._prepare(gray, self._predict(points))
         self._last_s = time_s
         if not self._tracking:
             self._set_keyframe(image, origin, points, time_s)
             self._tracking = True
             residual = 0.0
-            self._correlation[:] = 1.0
         else:
             residual = self._track(image, origin)
         self._fill(row, points, image, residual, time_s)
@@ -165,21 +130,13 @@ class RegionMotion:
             self._set_keyframe(image, origin, points, time_s)
         return row
 
-    def _predict(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where the windows should be now, working pixels; sets the start of the search."""
+    def _predict(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where the windows should be now, working pixels [R, 2]; sets the start of the search."""
         if not self._tracking:
-            return np.asarray(self._members @ positions)
-        key = self._key_positions[_STABLE]
-        seen = positions[_STABLE]
-        similarity = _similarity(key, seen)
-        rigid = self._rigid_displacement()
-        by_landmarks = _apply(similarity, self._centers) - self._centers
-        # The last pose is the better start unless the head jumped: landmarks carry jitter and may be a frame
-        # old.
-        jump = by_landmarks[_EXPRESSIVE_COUNT:].mean(axis=0) - rigid[_EXPRESSIVE_COUNT:].mean(axis=0)
-        start = by_landmarks if np.hypot(*jump) > 1.5 else rigid
-        self._displacement[:] = start + self._nonrigid
-        return self._centers + self._displacement
+            return np.asarray(self._members @ (points[:, :2] / self._shrink))
+        stable = points[_STABLE, :2] / self._shrink
+        predict(self._head, self._windows, self._key_stable, stable, self._to_reference)
+        return self._windows.centers + self._windows.displacement
 
     def _prepare(
         self, gray: NDArray[np.uint8], where: NDArray[np.float64]
@@ -207,102 +164,62 @@ class RegionMotion:
         time_s: float,
     ) -> None:
         iod = eye_distance_px(points) / self._shrink
+        positions = points[:, :2] / self._shrink
         self._key_s = time_s
-        self._key_positions = points[:, :2] / self._shrink
+        self._key_stable = positions[_STABLE]
+        self._key_positions = self._members @ positions
         self._to_reference = IOD_REFERENCE_PX / iod
-        self._axes = _face_axes(points)
-        self._centers[:] = np.round(self._members @ self._key_positions)
-        depth = self._members @ (points[:, 2] / self._shrink)
-        self._model[:, :2] = self._centers
-        self._model[:, 2] = depth
-        self._model -= self._model[_EXPRESSIVE_COUNT:].mean(axis=0)
-        self._model *= self._to_reference
-        size = iod / IOD_REFERENCE_PX
-        for r, region in enumerate(_REGIONS):
-            half_x = min(max(round(region.half_width_px * size), 4), 31)
-            half_y = min(max(round(region.half_height_px * size), 4), 31)
-            self._halves[r] = half_x, half_y
-            self._valid[r] = kernel.make_template(
-                image,
-                self._centers[r, 0] - origin[0],
-                self._centers[r, 1] - origin[1],
-                half_x,
-                half_y,
-                self._templates[r],
-                self._gradients_x[r],
-                self._gradients_y[r],
-                self._hessians[r],
-            )
-        self._margin = int(self._halves.max()) + 14
-        self._displacement[:] = 0.0
-        self._nonrigid[:] = 0.0
-        self._pose[:] = 0.0
+        cos, sin = eye_line(points)
+        # From picture axes to the face's: x along the line of the eyes, y down the face.
+        self._axes = np.array([[cos, sin], [-sin, cos]])
+        windows, head = self._windows, self._head
+        windows.centers[:] = np.round(self._key_positions)
+        head.model[:, :2] = windows.centers
+        head.model[:, 2] = self._members @ (points[:, 2] / self._shrink)
+        head.model[:] -= head.model[_EXPRESSIVE_COUNT:].mean(axis=0)
+        head.model[:] *= self._to_reference
+        cut_windows(image, origin, _HALVES_PX, iod / IOD_REFERENCE_PX, windows)
+        self._margin = int(windows.halves.max()) + 14
+        head.nonrigid[:] = 0.0
+        head.pose[:] = 0.0
 
     def _follow(self, image: NDArray[np.float32], origin: NDArray[np.float64]) -> None:
         """Displacement of every window since the keyframe, working pixels, and how well it resembles it."""
-        kernel.track_windows(
-            image,
-            self._centers - origin,
-            self._halves,
-            self._templates,
-            self._gradients_x,
-            self._gradients_y,
-            self._hessians,
-            self._valid,
-            self._displacement,
-            self._correlation,
-            self._gain,
-            self._scratch,
-        )
+        track_windows(image, origin, self._windows)
 
     def _track(self, image: NDArray[np.float32], origin: NDArray[np.float64]) -> float:
         self._follow(image, origin)
-        trusted = np.where(self._correlation > self.settings.lowest_correlation, self._correlation, 0.0)
-        scale = self._to_reference
-        residual = kernel.fit_rigid(
-            self._model[_EXPRESSIVE_COUNT:],
-            self._displacement[_EXPRESSIVE_COUNT:] * scale,
-            trusted[_EXPRESSIVE_COUNT:],
-            0.05,
-            self.settings.turn_ridge_px2,
-            4,
-            self._pose,
-            self._weights,
-            self._matrix,
-            self._right,
-            self._sizes,
+        settings = self.settings
+        return float(
+            beyond_head(
+                self._head,
+                self._windows,
+                self._to_reference,
+                settings.lowest_correlation,
+                settings.max_nonrigid_px,
+                settings.turn_ridge_px2,
+            )
         )
-        beyond = self._displacement - self._rigid_displacement()
-        limit = self.settings.max_nonrigid_px / scale
-        believed = (trusted > 0) & (np.abs(beyond).max(axis=1) < limit)
-        # A window that was lost stays where it was on the head: better no movement than a wrong one.
-        self._nonrigid[believed] = beyond[believed]
-        return residual
-
-    def _rigid_displacement(self) -> NDArray[np.float64]:
-        """Displacement of every window by head motion since the keyframe, working pixels [R, 2]."""
-        tx, ty, s, r, a, b = self._pose
-        x, y, z = self._model.T
-        shift = np.stack((tx + s * x - r * y + a * z, ty + r * x + s * y + b * z), axis=1)
-        return np.asarray(shift / self._to_reference)
 
     def _needs_keyframe(self, time_s: float, residual: float) -> bool:
         settings = self.settings
         age = time_s - self._key_s
         if age >= settings.keyframe_s:
             return True
-        turned = abs(self._pose[3]) > settings.keyframe_rotation_rad
+        turned = abs(self._head.pose[3]) > settings.keyframe_rotation_rad
         misfit = residual > settings.keyframe_residual_px
-        grown = abs(self._pose[2]) > settings.keyframe_scale
+        grown = abs(self._head.pose[2]) > settings.keyframe_scale
         return age >= settings.keyframe_min_s and bool(turned or grown or misfit)
 
     def _bank(self) -> None:
         """Carry what was measured against the old keyframe over to the new one."""
-        self._offset += self._in_face_axes(self._nonrigid)
-        self._head_offset += self._pose[:2]
+        self._offset = self._moved()
+        self._head_offset += self._head.pose[:2]
 
-    def _in_face_axes(self, displacement: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(displacement @ self._axes.T * self._to_reference)
+    def _moved(self) -> NDArray[np.float64]:
+        """Displacement of the expressive regions since tracking began, px at IOD 100, face axes."""
+        beyond = self._head.nonrigid[:_EXPRESSIVE_COUNT]
+        return np.asarray(self._offset + beyond @ self._axes.T * self._to_reference)
 
     def _fill(
         self,
@@ -312,13 +229,12 @@ class RegionMotion:
         residual: float,
         time_s: float,
     ) -> None:
-        moved = self._offset + self._in_face_axes(self._nonrigid)
         regions = 2 * _EXPRESSIVE_COUNT
-        row[:regions] = moved[:_EXPRESSIVE_COUNT].ravel()
-        head = self._head_offset + self._pose[:2]
+        row[:regions] = self._moved().ravel()
+        head = self._head_offset + self._head.pose[:2]
         speed = self._head_speed(head, time_s)
         # The middle one of an odd number of references.
-        correlation = float(np.sort(self._correlation[_EXPRESSIVE_COUNT:])[len(RIGID) // 2])
+        correlation = float(np.sort(self._windows.correlation[_EXPRESSIVE_COUNT:])[len(RIGID) // 2])
         quality = (
             max(correlation, 0.0) ** 2 * min(1.0, 0.25 / max(residual, 1e-6)) / (1.0 + (speed / 50.0) ** 2)
         )
@@ -343,55 +259,9 @@ class RegionMotion:
         return float(np.hypot(head[0] - x, head[1] - y) / (time_s - then))
 
 
-def eye_distance_px(points: NDArray[np.float64]) -> float:
-    """Distance between the centres of the eyes, in space, so that a turned head does not look smaller."""
-    right, left = _eyes(points)
-    apart = left - right
-    return float(np.sqrt(apart @ apart))
-
-
-def _eyes(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centres of the right and the left eye: the middle of their corners."""
-    right, left = (0.5 * (points[outer] + points[inner]) for outer, inner in (EYE_RIGHT, EYE_LEFT))
-    return right, left
-
-
-def eye_context_px(points: NDArray[np.float64]) -> tuple[float, float, float, float, float]:
-    """Gaze x and y, lid gap right and left, lip gap; px at IOD 100, from landmarks alone."""
-    scale = IOD_REFERENCE_PX / eye_distance_px(points)
-    axes = _face_axes(points)
-    plane = points[:, :2] @ axes.T * scale
-    right, left = _eyes(plane)
-    gaze = 0.5 * (plane[_IRIS_RIGHT] - right + plane[_IRIS_LEFT] - left)
-    gaps = [float(plane[low, 1] - plane[high, 1]) for high, low in (_LID_RIGHT, _LID_LEFT, _LIPS)]
-    return float(gaze[0]), float(gaze[1]), gaps[0], gaps[1], gaps[2]
-
-
-def _face_axes(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation [2, 2] from picture axes to the face's: x along the line of the eyes, y down the face."""
-    right, left = _eyes(points)
-    line = (left - right)[:2]
-    line /= max(float(np.hypot(*line)), 1e-9)
-    return np.array([[line[0], line[1]], [-line[1], line[0]]])
-
-
 def _membership(regions: Sequence[Region]) -> NDArray[np.float64]:
     """Matrix [R, 478] that averages each region's landmarks."""
     matrix = np.zeros((len(regions), 478))
     for r, region in enumerate(regions):
         matrix[r, list(region.landmarks)] = 1.0 / len(region.landmarks)
     return matrix
-
-
-def _similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[complex, complex]:
-    """Least-squares similarity of the plane as ``target = a * source + b`` in complex numbers."""
-    p = source[:, 0] + 1j * source[:, 1]
-    q = target[:, 0] + 1j * target[:, 1]
-    centered = p - p.mean()
-    a = complex(np.vdot(centered, q) / np.vdot(centered, centered))
-    return a, complex(q.mean() - a * p.mean())
-
-
-def _apply(similarity: tuple[complex, complex], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    moved = similarity[0] * (points[:, 0] + 1j * points[:, 1]) + similarity[1]
-    return np.stack((moved.real, moved.imag), axis=1)

@@ -8,7 +8,8 @@ import pytest
 import skimage.data
 
 from processing.landmarks import FaceMesh
-from processing.motion import RegionMotion, eye_distance_px
+from processing.motion import RegionMotion
+from processing.motion_context import eye_distance_px
 from processing.motion_regions import EXPRESSIVE
 
 CENTER = 220.0

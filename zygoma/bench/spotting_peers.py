@@ -44,8 +44,8 @@ class LandmarkMotion(RegionMotion):
     def _follow(self, image: NDArray[np.float32], origin: NDArray[np.float64]) -> None:
         assert self._points is not None
         now = self._members @ (self._points[:, :2].astype(np.float64) / self._shrink)
-        self._displacement[:] = now - self._members @ self._key_positions
-        self._correlation[:] = 1.0
+        self._windows.displacement[:] = now - self._key_positions
+        self._windows.correlation[:] = 1.0
 
 
 class FlowMotion(RegionMotion):
@@ -71,12 +71,12 @@ class FlowMotion(RegionMotion):
 
     def _follow(self, image: NDArray[np.float32], origin: NDArray[np.float64]) -> None:
         factor = self._shrink
-        flow = self._flow(self._key_gray, self._gray)
-        for r, ((x, y), (half_x, half_y)) in enumerate(zip(self._centers, self._halves, strict=True)):
+        windows, flow = self._windows, self._flow(self._key_gray, self._gray)
+        for r, ((x, y), (half_x, half_y)) in enumerate(zip(windows.centers, windows.halves, strict=True)):
             rows = slice(max(int(y - half_y) * factor, 0), int(y + half_y + 1) * factor)
             columns = slice(max(int(x - half_x) * factor, 0), int(x + half_x + 1) * factor)
-            self._displacement[r] = flow[rows, columns].mean(axis=(0, 1)) / factor
-        self._correlation[:] = 1.0
+            windows.displacement[r] = flow[rows, columns].mean(axis=(0, 1)) / factor
+        windows.correlation[:] = 1.0
 
 
 class Blendshapes:
