@@ -33,10 +33,8 @@ from acquisition.stream import (
     SampleType,
     StreamSpec,
 )
+from hardware.jpeg import encode_jpeg
 from hardware.pacing import Pacer
-
-JPEG_QUALITY = 95
-"""Quality of frames that are encoded here; below 90 compression noise shows in the mouth corners."""
 
 SMALL_SIDE_PX = 360
 """Videos whose shorter side is below this are enlarged: face landmarks need pixels to hold on to."""
@@ -318,11 +316,3 @@ class _RisingTimes:
             return None
         self._last_s = time_s
         return time_s
-
-
-def encode_jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """JPEG bytes of a BGR picture [height, width, 3]."""
-    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        raise InvalidSignal(f"A picture of shape {picture.shape} cannot be written as JPEG.")
-    return data.tobytes()

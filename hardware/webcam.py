@@ -1,4 +1,4 @@
-"""Webcams through OpenCV, delivering one JPEG per frame, stamped when the driver handed it over.
+"""Webcams through OpenCV, delivering one JPEG per frame, stamped when the driver had it.
 
 Why JPEG bytes: the camera's own Motion JPEG is passed on untouched, so nothing is lost twice and no time
 goes into decoding before the stamp. The same bytes then serve processing, the recording (muxed as they are)
@@ -7,12 +7,13 @@ and the browser; a raw 720p stream would need 80 MB/s on the network and on disk
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,7 +35,7 @@ from acquisition.stream import (
     StreamSpec,
     empty_block,
 )
-from hardware.video_file import encode_jpeg
+from hardware.jpeg import captured_jpeg, encode_jpeg
 
 CaptureFactory: TypeAlias = Callable[[int | str], Any]
 """Makes a cv2.VideoCapture, or something that behaves like one, for a device."""
@@ -42,19 +43,29 @@ CaptureFactory: TypeAlias = Callable[[int | str], Any]
 _SYSFS = Path("/sys/class/video4linux")
 _BY_ID = Path("/dev/v4l/by-id")
 _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
+_FIRST_PICTURES = 5
 _MAX_STALE = 32
 _RATE_FRAMES = 20
+_RATE_SPAN = 4
 _FAILURES_LOST = 3
 _STALL_LOST_S = 3.0
+_LONGEST_WAIT_S = 5.0  # of a frame in the driver's buffers
 _QUEUE_FRAMES = 60
+_BLACK_GREY_LEVEL = 16.0
+
+# OpenCV reads it once: how long a grab waits for a camera that has stopped (its own choice is 10 s).
+_SELECT_TIMEOUT = "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"
+
+_Frame: TypeAlias = tuple[float, bytes | NDArray[np.uint8], int]
+"""Stamp, JPEG bytes or BGR picture, frame number."""
 
 
 def open_capture(device: int | str) -> Any:
     """The cv2.VideoCapture of a device, through V4L2 on Linux."""
+    os.environ.setdefault(_SELECT_TIMEOUT, f"{_STALL_LOST_S:.0f}")
     level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(
-        cv2.utils.logging.LOG_LEVEL_SILENT
-    )  # a missing camera is told in one sentence, not in the driver's words
+    # A missing camera is told in one sentence, not in the driver's words.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         backend = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
         return cv2.VideoCapture(device, backend)
@@ -101,8 +112,9 @@ class Webcam(OpenedSource):
     """A camera `Source`.
 
     A thread waits for frames, so that each is stamped the moment the driver has it, whatever the reader is
-    doing. The frame number counts every frame the camera gave, so that those which were damaged, or dropped
-    because `read` was called too seldom, show as a gap.
+    doing; where the driver itself tells that moment on this clock (V4L2), its word counts. The frame number
+    counts every frame the camera gave, so that those which were damaged, or dropped because `read` was called
+    too seldom, show as a gap. `notes` says in sentences where the camera does not give what it was asked for.
     """
 
     def __init__(
@@ -115,7 +127,6 @@ class Webcam(OpenedSource):
         rate_hz: float = 30.0,
         name: str | None = None,
         capture: CaptureFactory = open_capture,
-        threaded: bool = True,
     ) -> None:
         """Describe a camera; it is opened by `open`.
 
@@ -125,31 +136,29 @@ class Webcam(OpenedSource):
             width, height, rate_hz: Asked for; `spec` tells after `open` what the camera gives.
             name: Stream name; left out: made from the device.
             capture: Makes the capture object.
-            threaded: Grab in a thread; else `read` itself waits for the frame.
         """
         self._device = device
         self._clock = clock
         self._factory = capture
-        self._threaded = threaded
         self._asked = (width, height, rate_hz)
         self._capture: Any = None
         self._native = False
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._arrived = threading.Condition()
-        self._queue: deque[tuple[float, Any, int]] = deque(maxlen=_QUEUE_FRAMES)
+        self._queue: deque[_Frame] = deque(maxlen=_QUEUE_FRAMES)
         self._failure: DeviceLost | None = None
         self._number = 0
-        self._last_s = 0.0
+        self._last_s = -math.inf
         self._failures = 0
-        identity = _stable_id(device)
+        self.notes: list[str] = []
         self._spec = StreamSpec(
             name or f"Webcam {device}",
             Kind.CAMERA,
             (Channel("jpeg"), Channel("frame_number")),
             rate_hz,
             SampleType.STRING,
-            f"webcam-{identity}",
+            f"webcam-{_stable_id(device)}",
             FrameFormat(width, height, "MJPG"),
             {"device": _description(device)},
         )
@@ -173,24 +182,38 @@ class Webcam(OpenedSource):
             capture.release()
             raise DeviceNotFound(self._why_closed())
         self._capture = capture
-        try:
-            self._configure()
-            self._flush()
-            rate_hz = self._measure()
-        except DeviceLost:
-            self.close()
-            raise
-        width, height = self._size
-        metadata = {**self._spec.metadata, "jpeg": "native" if self._native else "encoded here"}
-        frame = FrameFormat(width, height, "MJPG")
-        self._spec = replace(self._spec, rate_hz=rate_hz, frame=frame, metadata=metadata)
         self._number = self._failures = 0
+        self._last_s = -math.inf
         self._failure = None
         self._queue.clear()
         self._stop.clear()
-        if self._threaded:
-            self._thread = threading.Thread(target=self._grab_on, name=f"webcam-{self._device}", daemon=True)
-            self._thread.start()
+        try:
+            self._describe()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, cv2.error):
+                raise self._broken(error) from None
+            raise
+        self._thread = threading.Thread(target=self._grab_on, name=f"webcam-{self._device}", daemon=True)
+        self._thread.start()
+
+    def _describe(self) -> None:
+        """Find out what the camera gives: size, coding, rate, and whose stamps."""
+        self._configure()
+        self._flush()
+        rate_hz, stamped = self._measure()
+        picture = next((whole for raw in self._pictures() if (whole := self._decoded(raw)) is not None), None)
+        if picture is None:
+            raise DeviceLost(f"Camera {self._device} gives damaged pictures; try another port or cable.")
+        height, width = picture.shape[:2]
+        facts = {"jpeg": "native" if self._native else "encoded here", "stamped": stamped}
+        self._spec = replace(
+            self._spec,
+            rate_hz=rate_hz,
+            frame=FrameFormat(width, height, "MJPG"),
+            metadata={**self._spec.metadata, **facts},
+        )
+        self.notes = self._deviations(picture, rate_hz)
 
     def _configure(self) -> None:
         capture = self._capture
@@ -201,31 +224,36 @@ class Webcam(OpenedSource):
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
         capture.set(cv2.CAP_PROP_FPS, rate_hz)
         capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-        picture = self._first_picture()
-        self._native = is_jpeg(picture)
+        first = list(self._pictures())
+        if not first:
+            raise DeviceLost(
+                f"Camera {self._device} opens but gives no pictures; close other programs that use it, "
+                "or plug it into another port."
+            )
+        # Several, since the first ones after the start are often damaged.
+        self._native = any(captured_jpeg(picture) for picture in first)
         if not self._native:
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 1)
-            picture = self._first_picture()
-            if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-                raise DeviceLost(
-                    f"Camera {self._device} gives {picture.dtype} pictures of shape {picture.shape}, "
-                    "not colour pictures; choose another camera with --device."
-                )
-        decoded = cv2.imdecode(picture.reshape(-1), cv2.IMREAD_COLOR) if self._native else picture
-        if decoded is None:
-            raise DeviceLost(f"Camera {self._device} gives damaged pictures; try another port or cable.")
-        self._size = (int(decoded.shape[1]), int(decoded.shape[0]))
 
-    def _first_picture(self) -> NDArray[Any]:
-        for _ in range(5):
+    def _pictures(self) -> Iterator[NDArray[Any]]:
+        """The next few frames as the driver gives them."""
+        for _ in range(_FIRST_PICTURES):
             if self._capture.grab():
                 done, picture = self._capture.retrieve()
                 if done and picture is not None and picture.size:
-                    return np.asarray(picture)
-        raise DeviceLost(
-            f"Camera {self._device} opens but gives no pictures; close other programs that use it, "
-            "or plug it into another port."
-        )
+                    yield picture
+
+    def _decoded(self, picture: NDArray[Any]) -> Any:
+        """As BGR [height, width, 3]; None when it is damaged."""
+        if self._native:
+            jpeg = captured_jpeg(picture)
+            return None if jpeg is None else cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise DeviceLost(
+                f"Camera {self._device} gives {picture.dtype} pictures of shape {picture.shape}, "
+                "not colour pictures; choose another camera with --device."
+            )
+        return picture
 
     def _flush(self) -> None:
         """Throw away frames the driver had stored: those come at once, a fresh one takes its time."""
@@ -236,49 +264,83 @@ class Webcam(OpenedSource):
             if self._clock() - before_s >= 0.5 / self._asked[2]:
                 return
 
-    def _measure(self) -> float:
-        stamps = []
+    def _measure(self) -> tuple[float, str]:
+        """Frames per second, and who stamps them."""
+        stamps, by_driver = [], []
         for _ in range(_RATE_FRAMES + 1):
             if self._capture.grab():
-                stamps.append(self._clock())
+                arrived_s = self._clock()
+                stamps.append(self._stamp())
+                by_driver.append(stamps[-1] < arrived_s)
         if len(stamps) < _RATE_FRAMES // 2:
             raise DeviceLost(f"Camera {self._device} stopped while it was started; plug it in again.")
         self._last_s = stamps[-1]
-        # The median: single late frames do not count, and neither does a driver's wrong claim.
-        interval_s = float(np.median(np.diff(stamps)))
-        return round(1.0 / interval_s, 3) if interval_s > 0 else self._asked[2]
+        # The median, over spans of several frames: late frames, those that come in pairs and a driver's wrong
+        # claim do not count.
+        times = np.array(stamps)
+        span_s = float(np.median(times[_RATE_SPAN:] - times[:-_RATE_SPAN]))
+        rate_hz = round(_RATE_SPAN / span_s, 3) if span_s > 0 else self._asked[2]
+        return rate_hz, "by the driver" if all(by_driver) else "on arrival"
+
+    def _deviations(self, picture: NDArray[np.uint8], rate_hz: float) -> list[str]:
+        """Sentences on what is not as asked for, with what helps."""
+        width, height, asked_hz = self._asked
+        notes = []
+        if picture.shape[:2] != (height, width):
+            given = f"{picture.shape[1]} x {picture.shape[0]}"
+            notes.append(f"Camera {self._device} gives {given} pixels instead of {width} x {height}.")
+        if rate_hz < 0.9 * asked_hz:
+            notes.append(
+                f"Camera {self._device} gives {rate_hz:.1f} frames/s instead of {asked_hz:.0f}: "
+                "give it more light, a USB port of its own or a smaller picture."
+            )
+        if float(np.percentile(picture, 99)) < _BLACK_GREY_LEVEL:
+            notes.append(f"Camera {self._device} sees black: open its shutter or turn on the light.")
+        return notes
 
     # ------------------------------------------------------------------------------------ grabbing
 
-    def _grab(self) -> tuple[float, Any, int] | None:
-        """Wait for a frame: stamp, raw picture and number; None when it failed or was damaged.
+    def _stamp(self) -> float:
+        """When the frame that was just grabbed was taken.
+
+        V4L2 drivers stamp a frame as it begins to arrive, on the monotonic clock that LSL uses too; a frame
+        that waited in the driver, or for this thread, thus keeps its time. Other clocks are told by their
+        readings, and the moment of arrival serves instead.
+        """
+        now_s = self._clock()
+        driver_s = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+        return driver_s if max(now_s - _LONGEST_WAIT_S, self._last_s) < driver_s <= now_s else now_s
+
+    def _grab(self) -> _Frame | None:
+        """Wait for a frame; None when it failed or was damaged.
 
         Raises:
             DeviceLost: It failed too often or for too long.
         """
-        grabbed = self._capture.grab()
-        stamp_s = self._clock()
-        if not grabbed:
+        if not self._capture.grab():
             self._failures += 1
-            if self._failures >= _FAILURES_LOST or stamp_s - self._last_s > _STALL_LOST_S:
+            if self._failures >= _FAILURES_LOST or self._clock() - self._last_s > _STALL_LOST_S:
                 raise DeviceLost(
                     f"Camera {self._device} stopped giving pictures; check its cable, plug it in again and "
                     "restart the publisher."
                 )
             return None
+        stamp_s, before_s = self._stamp(), self._last_s
         done, picture = self._capture.retrieve()
         if self._failures:
             # What the camera went through meanwhile is known by the time that passed.
-            missed = round((stamp_s - self._last_s) * self._spec.rate_hz) - 1
+            missed = round((stamp_s - before_s) * self._spec.rate_hz) - 1
             self._number += max(self._failures, missed)
             self._failures = 0
         number = self._number
         self._number += 1
-        if not done or picture is None or (self._native and not is_jpeg(picture)) or stamp_s <= self._last_s:
+        if stamp_s <= before_s:
             return None
         self._last_s = stamp_s
-        # Drivers reuse their buffers.
-        return stamp_s, np.array(picture, copy=True), number
+        if not done or picture is None:
+            return None
+        data = captured_jpeg(picture) if self._native else picture
+        return None if data is None else (stamp_s, data, number)
 
     def _grab_on(self) -> None:
         while not self._stop.is_set():
@@ -306,15 +368,15 @@ class Webcam(OpenedSource):
         """
         if self._capture is None:
             raise DeviceLost(f"Camera {self._device} is not open; open it before reading.")
-        frame = self._next(timeout_s) if self._threaded else self._grab()
+        frame = self._next(timeout_s)
         if frame is None:
             return empty_block(self._spec, self._number)
-        stamp_s, picture, number = frame
+        stamp_s, data, number = frame
         # Encoded here and not in the grabbing thread, which must be back before the next frame.
-        jpeg = trimmed_jpeg(picture) if self._native else encode_jpeg(picture)
+        jpeg = data if isinstance(data, bytes) else encode_jpeg(data)
         return Block(self._spec, np.array([stamp_s]), (jpeg,), number)
 
-    def _next(self, timeout_s: float) -> tuple[float, Any, int] | None:
+    def _next(self, timeout_s: float) -> _Frame | None:
         with self._arrived:
             if not self._queue and self._failure is None:
                 self._arrived.wait(timeout_s)
@@ -328,7 +390,7 @@ class Webcam(OpenedSource):
         """Stop the camera."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(timeout=15.0)  # V4L2 waits up to 10 s for a frame
+            self._thread.join(timeout=2.0 * _STALL_LOST_S + 1.0)
             self._thread = None
         if self._capture is not None:
             self._capture.release()
@@ -347,21 +409,6 @@ class Webcam(OpenedSource):
         return (
             f"There is no camera {self._device}; cameras found: {there}. Plug it in or choose with --device."
         )
-
-
-def is_jpeg(picture: Any) -> bool:
-    """Whether a captured picture is one row (or column) of JPEG bytes that begin and end as they should."""
-    array = np.asarray(picture)
-    if array.dtype != np.uint8 or array.size < 4 or array.size != max(array.shape):
-        return False
-    data = array.reshape(-1)
-    return bool(data[0] == 0xFF and data[1] == 0xD8) and bytes(data[-1024:]).rfind(b"\xff\xd9") >= 0
-
-
-def trimmed_jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """The JPEG bytes of a captured row, without the padding some drivers add behind the end mark."""
-    data = picture.tobytes()
-    return data[: data.rfind(b"\xff\xd9") + 2]
 
 
 def _node(device: int | str) -> Path | None:

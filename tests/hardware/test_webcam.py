@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,8 @@ import pytest
 from acquisition.clock import ManualClock
 from acquisition.stream import DeviceLost, DeviceNotFound, FrameFormat, Source
 from hardware import webcam
-from hardware.webcam import Webcam, is_jpeg, list_webcams, trimmed_jpeg
+from hardware.jpeg import captured_jpeg
+from hardware.webcam import Webcam, list_webcams
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 JPEG = cv2.imencode(".jpg", PICTURE)[1].tobytes()
@@ -23,20 +25,32 @@ JPEG = cv2.imencode(".jpg", PICTURE)[1].tobytes()
 class FakeCapture:
     """A cv2.VideoCapture whose grabs move a clock.
 
-    `stale` frames lie in the driver's buffer at first and come at once. `script` gives, for each grab after
-    the start-up, "ok", "fail", "damaged" or a number of seconds that this frame takes.
+    `stale` frames lie in the driver's buffer at first and come at once. What follows the start, in the
+    camera's own thread, is the `script`: "ok", "fail", "damaged" or a number of seconds that a frame takes.
+    After it come frames without an instant of their own, which nobody is given.
     """
 
     def __init__(
-        self, clock: ManualClock, *, opened: bool = True, native: bool = True, fps: float = 30.0
+        self,
+        clock: ManualClock,
+        script: Sequence[str | float] = (),
+        *,
+        opened: bool = True,
+        native: bool = True,
+        fps: float = 30.0,
+        driver_delay_s: float | None = None,
     ) -> None:
         self.clock, self.opened, self.native, self.fps = clock, opened, native, fps
+        self.script = iter(script)
+        self.driver_delay_s = driver_delay_s
         self.stale = 4
-        self.script: Iterator[str | float] = iter(())
         self.settings: dict[int, float] = {}
         self.released = False
-        self.grabs = 0
-        self.padding = b""
+        self.jpeg, self.picture = JPEG, PICTURE
+        self.first_intervals_s: Iterator[float] = iter(())
+        self.first: Iterator[str] = iter(())
+        self.grabbed_s: list[float] = []
+        self.done = threading.Event()
         self._now: str | float = "ok"
 
     def isOpened(self) -> bool:
@@ -46,26 +60,39 @@ class FakeCapture:
         self.settings[setting] = value
         return True
 
+    def get(self, setting: int) -> float:
+        assert setting == cv2.CAP_PROP_POS_MSEC
+        return 0.0 if self.driver_delay_s is None else 1000 * (self.clock() - self.driver_delay_s)
+
     def getBackendName(self) -> str:
         return "FAKE"
 
     def grab(self) -> bool:
-        self.grabs += 1
-        if self.stale:
-            self.stale -= 1
+        if threading.current_thread() is threading.main_thread():
+            if self.stale:
+                self.stale -= 1
+                return True
+            self.clock.sleep(next(self.first_intervals_s, 1 / self.fps))
+            self._now = next(self.first, "ok")
             return True
-        self._now = next(self.script, "ok") if self.grabs > 30 else "ok"
-        self.clock.sleep(self._now if isinstance(self._now, float) else 1 / self.fps)
-        return self._now != "fail"
+        item = next(self.script, None)
+        if item is None:
+            self.done.set()
+            threading.Event().wait(0.002)
+            return True
+        self._now = item
+        self.clock.sleep(item if isinstance(item, float) else 1 / self.fps)
+        self.grabbed_s.append(self.clock())
+        return item != "fail"
 
     def retrieve(self):
         if self._now == "damaged":
             return True, np.zeros((1, 100), np.uint8)
         if self.native and self.settings.get(cv2.CAP_PROP_CONVERT_RGB) == 0:
-            return True, np.frombuffer(JPEG + self.padding, np.uint8)[None]
+            return True, np.frombuffer(self.jpeg, np.uint8)[None]
         if self.settings.get(cv2.CAP_PROP_CONVERT_RGB) == 0:
-            return True, np.zeros((48, 64, 2), np.uint8)
-        return True, PICTURE
+            return True, np.zeros((1, 48 * 64 * 2), np.uint8)
+        return True, self.picture
 
     def release(self) -> None:
         self.released = True
@@ -77,43 +104,55 @@ def clock() -> ManualClock:
 
 
 def camera(capture: FakeCapture, **options) -> Webcam:
-    return Webcam(0, clock=capture.clock, capture=lambda device: capture, threaded=False, **options)
-
-
-def opened(capture: FakeCapture, script: list[str | float] = (), **options) -> Webcam:
-    source = camera(capture, **options)
-    source.open()
-    capture.grabs = 1000
-    capture.script = iter(script)
-    return source
+    return Webcam(0, clock=capture.clock, capture=lambda device: capture, **options)
 
 
 def test_native_jpeg_is_passed_on_untouched(clock):
-    capture = FakeCapture(clock)
-    capture.padding = b"\x00" * 500
-    source = opened(capture)
-    assert isinstance(source, Source)
+    capture = FakeCapture(clock, ["ok", "ok"])
+    capture.jpeg = JPEG + b"\x00" * 500
+    with camera(capture) as source:
+        assert isinstance(source, Source)
+        first, second = source.read(5.0), source.read(5.0)
     assert capture.settings[cv2.CAP_PROP_FOURCC] == cv2.VideoWriter.fourcc(*"MJPG")
-    before_s = clock()
-    block = source.read(1.0)
-    assert block.data == (JPEG,)
-    assert block.first == 0
-    assert block.timestamps[0] == pytest.approx(before_s + 1 / 30)
-    assert source.read(1.0).first == 1
+    assert first.data == (JPEG,)
+    assert (first.first, second.first) == (0, 1)
+    assert [first.timestamps[0], second.timestamps[0]] == capture.grabbed_s
     assert source.spec.frame == FrameFormat(64, 48, "MJPG")
     assert source.spec.metadata["jpeg"] == "native"
+    assert source.spec.metadata["stamped"] == "on arrival"
     assert source.spec.labels == ("jpeg", "frame_number")
+    assert capture.released
+
+
+def test_a_driver_that_tells_when_a_frame_was_taken_is_believed(clock):
+    capture = FakeCapture(clock, ["ok", 1.5, "ok"], driver_delay_s=0.021)
+    with camera(capture) as source:
+        stamps = [source.read(5.0).timestamps[0] for _ in range(3)]
+    np.testing.assert_allclose(stamps, np.array(capture.grabbed_s) - 0.021)
+    assert source.spec.metadata["stamped"] == "by the driver"
+
+
+@pytest.mark.parametrize("delay_s", [-1.6e9, 1000.0, 60.0])
+def test_a_driver_with_a_clock_of_its_own_is_not(clock, delay_s):
+    capture = FakeCapture(clock, ["ok"], driver_delay_s=delay_s)
+    with camera(capture) as source:
+        assert source.read(5.0).timestamps[0] == capture.grabbed_s[0]
+    assert source.spec.metadata["stamped"] == "on arrival"
 
 
 def test_other_cameras_are_encoded_with_little_loss(clock):
-    source = opened(FakeCapture(clock, native=False))
-    (jpeg,) = source.read(1.0).data
-    decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    reference = cv2.imdecode(
-        cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_QUALITY, 95])[1], cv2.IMREAD_COLOR
-    )
-    np.testing.assert_array_equal(decoded, reference)
+    with camera(FakeCapture(clock, ["ok"], native=False)) as source:
+        (jpeg,) = source.read(5.0).data
+    assert jpeg == cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
     assert source.spec.metadata["jpeg"] == "encoded here"
+
+
+def test_damaged_first_pictures_do_not_cost_the_native_ones(clock):
+    capture = FakeCapture(clock, ["ok"])
+    capture.stale = 0
+    capture.first = iter(["damaged"] * 3)
+    with camera(capture) as source:
+        assert source.read(5.0).data == (JPEG,)
 
 
 def test_stale_frames_are_thrown_away_and_the_rate_is_measured(clock):
@@ -124,39 +163,62 @@ def test_stale_frames_are_thrown_away_and_the_rate_is_measured(clock):
     with source:
         assert capture.stale == 0
         assert source.spec.rate_hz == pytest.approx(25.0)
-        assert source.read(1.0).timestamps[0] == clock()
+        source.open()  # a second time is none
     assert capture.released
 
 
+def test_frames_that_come_in_pairs_do_not_double_the_rate(clock):
+    capture = FakeCapture(clock)
+    capture.first_intervals_s = itertools.cycle([0.001, 2 / 30 - 0.001])
+    with camera(capture) as source:
+        assert source.spec.rate_hz == pytest.approx(30.0)
+
+
+def test_what_is_not_as_asked_for_is_told(clock):
+    capture = FakeCapture(clock, native=False, fps=10.0)
+    capture.picture = np.full((480, 640, 3), 3, np.uint8)
+    with camera(capture, width=1280, height=720) as source:
+        size, rate, black = source.notes
+    assert "640 x 480 pixels instead of 1280 x 720" in size
+    assert "10.0 frames/s instead of 30" in rate and "light" in rate
+    assert "shutter" in black
+    with camera(FakeCapture(clock), width=64, height=48) as source:
+        assert source.notes == []
+
+
 def test_damaged_frames_and_stalls_show_as_lost_frames(clock):
-    script: list[str | float] = ["ok", "damaged", "ok", "fail", 0.5, "ok"]
-    source = opened(FakeCapture(clock), script)
-    firsts = [block.first for block in (source.read(1.0) for _ in script) if len(block)]
-    # 0, [1 damaged], 2, [failed grab and half a second: 15 frames], 18, 19
-    assert firsts == [0, 2, 18, 19]
+    capture = FakeCapture(clock, ["ok", "damaged", "ok", "fail", 0.5, "ok", "damaged", "fail", "ok"])
+    with camera(capture) as source:
+        firsts = [source.read(5.0).first for _ in range(5)]
+    # 0, [1 damaged], 2, [a failed grab and half a second: 15 frames], 18, 19, [20 damaged, 21 failed], 22
+    assert firsts == [0, 2, 18, 19, 22]
 
 
 def test_unplugging_is_told_with_advice(clock):
-    capture = FakeCapture(clock)
-    source = opened(capture, ["ok", "fail", "fail", "fail"])
-    assert len(source.read(1.0)) == 1
-    with pytest.raises(DeviceLost, match="plug it in"):
-        for _ in range(3):
-            source.read(1.0)
-    source.close()
+    capture = FakeCapture(clock, ["ok", "fail", "fail", "fail"])
+    with camera(capture) as source:
+        assert len(source.read(5.0)) == 1
+        for _ in range(2):
+            with pytest.raises(DeviceLost, match="plug it in"):
+                source.read(5.0)
     assert capture.released
     with pytest.raises(DeviceLost, match="not open"):
         source.read(1.0)
 
 
+def test_a_camera_that_stalls_is_lost_at_the_first_grab_that_gave_up(clock):
+    capture = FakeCapture(clock, ["ok", "fail"], fps=0.25)
+    with camera(capture) as source, pytest.raises(DeviceLost, match="stopped"):
+        for _ in range(2):
+            source.read(5.0)
+
+
 def test_a_camera_can_be_opened_again(clock):
-    captures = [FakeCapture(clock), FakeCapture(clock)]
-    made = iter(captures)
-    source = Webcam(0, clock=clock, capture=lambda device: next(made), threaded=False)
+    made = iter([FakeCapture(clock, ["ok"]), FakeCapture(clock, ["ok"])])
+    source = Webcam(0, clock=clock, capture=lambda device: next(made))
     for _ in range(2):
-        source.open()
-        assert source.read(1.0).first == 0
-        source.close()
+        with source:
+            assert source.read(5.0).first == 0
 
 
 def test_a_camera_without_pictures(clock):
@@ -169,9 +231,10 @@ def test_a_camera_without_pictures(clock):
 
 def test_a_monochrome_or_deep_camera_is_refused(clock):
     capture = FakeCapture(clock, native=False)
-    capture.retrieve = lambda: (True, np.zeros((48, 64), np.uint16))  # type: ignore[method-assign]
+    capture.picture = np.zeros((48, 64), np.uint16)
     with pytest.raises(DeviceLost, match="colour"):
         camera(capture).open()
+    assert capture.released
 
 
 @pytest.mark.parametrize(
@@ -185,74 +248,29 @@ def test_why_a_camera_does_not_open(clock, monkeypatch, exists, allowed, says):
         camera(FakeCapture(clock, opened=False)).open()
 
 
-def test_the_grabbing_thread_stamps_and_counts():
-    """Real threads, no real time: each grab waits for a ticket."""
-    clock = ManualClock()
-    capture = FakeCapture(clock)
-    tickets = threading.Semaphore(60)
-    grab = capture.grab
-
-    def waiting() -> bool:
-        assert tickets.acquire(timeout=20.0)
-        return grab()
-
-    capture.grab = waiting  # type: ignore[method-assign]
-    source = Webcam(0, clock=clock, capture=lambda device: capture)
-    source.open()
-    try:
-        frames = [source.read(5.0) for _ in range(10)]
-        assert [block.first for block in frames] == list(range(10))
-        stamps = np.concatenate([block.timestamps for block in frames])
-        np.testing.assert_allclose(np.diff(stamps), 1 / 30)
-        capture.script = iter(["fail"] * 10)
-        capture.grabs = 1000
-        tickets.release(100)
-        with pytest.raises(DeviceLost):
-            for _ in range(200):
-                source.read(5.0)
-    finally:
-        source.close()
-    assert capture.released
-
-
-def test_an_error_inside_opencv_ends_the_camera_and_is_told():
-    clock = ManualClock()
-    capture = FakeCapture(clock)
+@pytest.mark.parametrize("at_start", [True, False])
+def test_an_error_inside_opencv_ends_the_camera_and_is_told(clock, at_start):
+    capture = FakeCapture(clock, ["ok"])
     retrieve = capture.retrieve
 
     def failing():
-        return cv2.imdecode(np.empty(0, np.uint8), 1) if capture.grabs > 60 else retrieve()
+        if (threading.current_thread() is threading.main_thread()) == at_start:
+            cv2.imdecode(np.empty(0, np.uint8), 1)
+        return retrieve()
 
     capture.retrieve = failing  # type: ignore[method-assign]
-    with (
-        Webcam(0, clock=clock, capture=lambda device: capture) as source,
-        pytest.raises(DeviceLost, match="plug"),
-    ):
-        for _ in range(200):
-            source.read(5.0)
+    with pytest.raises(DeviceLost, match="plug"), camera(capture) as source:
+        source.read(5.0)
+    assert capture.released
 
 
-def test_frames_that_are_not_read_are_lost_and_counted(monkeypatch):
+def test_frames_that_are_not_read_are_lost_and_counted(clock, monkeypatch):
     monkeypatch.setattr(webcam, "_QUEUE_FRAMES", 5)
-    clock = ManualClock()
-    capture = FakeCapture(clock)
-    source = Webcam(0, clock=clock, capture=lambda device: capture)
-    done = threading.Event()
-    grab = capture.grab
-
-    def until_done() -> bool:
-        if capture.grabs >= 80:
-            done.set()
-            threading.Event().wait(0.01)
-            clock.now_s -= 1 / 30  # no further frames: a stamp that does not rise is not delivered
-        return grab()
-
-    capture.grab = until_done  # type: ignore[method-assign]
-    with source:
-        assert done.wait(20.0)
-        firsts = [source.read(5.0).first for _ in range(5)]
-    assert firsts[0] > 0
-    assert firsts == list(range(firsts[0], firsts[0] + 5))
+    capture = FakeCapture(clock, ["ok"] * 40)
+    with camera(capture) as source:
+        assert capture.done.wait(20.0)
+        assert [source.read(5.0).first for _ in range(5)] == list(range(35, 40))
+        assert len(source.read(0.001)) == 0
 
 
 def test_cameras_are_listed_without_opening_them(tmp_path):
@@ -276,9 +294,7 @@ def test_cameras_are_tried_where_they_cannot_be_listed(clock):
 
 def test_jpeg_recognition():
     row = np.frombuffer(JPEG + b"\0" * 64, np.uint8)
-    assert is_jpeg(row[None]) and is_jpeg(row[:, None]) and is_jpeg(row)
-    assert not is_jpeg(row[2:][None])
-    assert not is_jpeg(row[: len(JPEG) // 2][None])
-    assert not is_jpeg(PICTURE)
-    assert not is_jpeg(np.empty((1, 0), np.uint8))
-    assert trimmed_jpeg(row) == JPEG
+    for shaped in (row, row[None], row[:, None]):
+        assert captured_jpeg(shaped) == JPEG
+    for other in (row[2:], row[: len(JPEG) // 2], PICTURE, np.empty((1, 0), np.uint8), row.astype(np.uint16)):
+        assert captured_jpeg(other) is None
