@@ -6,8 +6,8 @@ guessed. Recordings of this program (XDF) are read by `acquisition.recording`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from acquisition.stream import (
     StreamSpec,
 )
 from hardware.emg_readers import EmgTable, read_table
-from hardware.pacing import Pacer
+from hardware.pacing import Pacer, stream_name
 
 _PACED_S = 0.02
 _BLOCK_S = 1.0
@@ -92,22 +92,19 @@ class EmgFile(OpenedSource):
         sleep: Sleep | None = None,
         name: str | None = None,
     ) -> None:
-        if paced and (clock is None or sleep is None):
-            raise ValueError("a paced EMG file needs a clock and a sleep")
         path = Path(path)
         if not path.is_file():
             raise DeviceNotFound(f"{path} does not exist: check the path.")
         self._table: EmgTable = read_table(path, channels or {}, rate_hz)
         self._paced, self._loop, self._start_s = paced, loop, start_s
-        self._clock = clock
         self.notes = list(self._table.notes)
         self._spec = StreamSpec(
-            name=name or path.stem,
+            name=name or stream_name(path.with_suffix("")),
             kind=Kind.EMG,
             channels=tuple(Channel(label, "microvolts", "EMG") for label in self._table.labels),
             rate_hz=self._table.rate_hz,
             dtype=SampleType.FLOAT32,
-            source_id=f"file-{path.name}",
+            source_id=f"file-{stream_name(path)}",
             metadata={
                 "device": "file",
                 "file": path.name,
@@ -115,7 +112,7 @@ class EmgFile(OpenedSource):
             },
         )
         self._blocks: Iterator[Block] | None = None
-        self._pacer = Pacer(clock, sleep, by_last=True) if paced else Pacer(None, None)
+        self._pacer = Pacer(paced, clock, sleep, by_last=True)
         self._played_rounds = 0
         self._offset_s = start_s
 
@@ -133,11 +130,9 @@ class EmgFile(OpenedSource):
     def open(self) -> None:
         """Begin at the file's start."""
         self._played_rounds = 0
-        self._offset_s = self._start_s
-        if self._paced and self._clock is not None:
-            self._offset_s = self._clock() - float(self._table.stamps[0])
+        begin_s = float(self._table.stamps[0])
+        self._offset_s = self._pacer.restart(begin_s + self._start_s) - begin_s
         self._blocks = self._round()
-        self._pacer.restart()
 
     def read(self, timeout_s: float) -> Block:
         """Next block; when paced, empty if its last sample is not due within `timeout_s`.
@@ -170,14 +165,9 @@ class EmgFile(OpenedSource):
         size = max(round((_PACED_S if self._paced else _BLOCK_S) * table.rate_hz), 1)
         offset_s = self._offset_s + self._played_rounds * self.duration_s
         shift = self._played_rounds * (int(table.numbers[-1]) + 1)
-        cuts = np.flatnonzero(np.diff(table.numbers) != 1) + 1
-        for start, stop in zip([0, *cuts], [*cuts, len(table.numbers)], strict=True):
-            for k in range(math.ceil((stop - start) / size)):
-                a = int(start) + k * size
-                b = min(a + size, int(stop))
-                yield Block(
-                    self._spec,
-                    table.stamps[a:b] + offset_s,
-                    table.samples[a:b],
-                    int(table.numbers[a]) + shift,
-                )
+        cuts = (np.flatnonzero(np.diff(table.numbers) != 1) + 1).tolist()
+        for start, stop in pairwise([0, *cuts, len(table.numbers)]):
+            for begin in range(start, stop, size):
+                part = slice(begin, min(begin + size, stop))
+                first = int(table.numbers[begin]) + shift
+                yield Block(self._spec, table.stamps[part] + offset_s, table.samples[part], first)

@@ -27,7 +27,7 @@ from acquisition.stream import (
     SampleType,
     StreamSpec,
 )
-from hardware.pacing import Pacer
+from hardware.pacing import Pacer, stream_name
 from hardware.thermal_formats import (
     CENTIKELVIN,
     MODELS,
@@ -73,14 +73,11 @@ class ThermalFile(OpenedSource):
         clock: Clock | None = None,
         sleep: Sleep | None = None,
     ) -> None:
-        if paced and (clock is None or sleep is None):
-            raise ValueError("a paced thermal file needs a clock and a sleep")
         self._path = Path(path)
         self._rate_hz, self._paced, self._loop = rate_hz, paced, loop
-        self._clock = clock
         self._recording: Recording | None = None
         self._frames: Iterator[FileFrame] | None = None
-        self._pacer = Pacer(clock, sleep) if paced else Pacer(None, None)
+        self._pacer = Pacer(paced, clock, sleep)
         self._number = 0
         self._start_s = 0.0
         self._last_s = float("-inf")
@@ -101,7 +98,7 @@ class ThermalFile(OpenedSource):
         height, width = pictures.shape[1:]
         identity = hashlib.sha256(str(self._path.resolve()).encode()).hexdigest()[:16]
         self._spec = StreamSpec(
-            self._path.name.replace("'", "_").replace('"', "_"),
+            stream_name(self._path),
             Kind.THERMAL,
             (Channel("frame_number"), Channel("ffc")),
             0.0,
@@ -134,9 +131,8 @@ class ThermalFile(OpenedSource):
         self._number = 0
         self._last_s = float("-inf")
         self._round_s = self._period_s = 0.0
-        self._pacer.restart()
+        self._start_s = self._pacer.restart()
         self.truncated = False
-        self._start_s = self._clock() if self._paced and self._clock is not None else 0.0
         self._begin()
 
     def _begin(self) -> None:

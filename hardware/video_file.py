@@ -34,7 +34,7 @@ from acquisition.stream import (
     StreamSpec,
 )
 from hardware.jpeg import encode_jpeg
-from hardware.pacing import Pacer
+from hardware.pacing import Pacer, stream_name
 
 SMALL_SIDE_PX = 360
 """Videos whose shorter side is below this are enlarged: face landmarks need pixels to hold on to."""
@@ -81,15 +81,12 @@ class VideoFile(OpenedSource):
             DeviceNotFound: No such file.
             InvalidSignal: Not a video, or cut off so that none of it can be read.
         """
-        if paced and (clock is None or sleep is None):
-            raise ValueError("a paced video needs a clock and a sleep")
         self._path = Path(path)
-        self._clock = clock
-        self._encode, self._paced, self._loop = encode, paced, loop
-        self._start_s = start_s
+        self._encode, self._loop = encode, loop
+        self._start_s = self._offset_s = start_s
         self._container: Any = None
         self._frames: Iterator[tuple[float, Any]] | None = None
-        self._pacer = Pacer(clock, sleep) if paced else Pacer(None, None)
+        self._pacer = Pacer(paced, clock, sleep)
         self._lost = 0
         self._number = 0
         self._end_s = 0.0
@@ -120,8 +117,8 @@ class VideoFile(OpenedSource):
             width, height = height, width
         factor = math.ceil(SMALL_SIDE_PX / min(width, height)) if upscale_small else 1
         self._size = (width * factor, height * factor)
-        self._native_jpeg = self._encode and codec == "mjpeg" and factor == 1 and not self._rotation
-        self._native_jpeg = self._native_jpeg and (first.width, first.height) == self._size
+        as_it_is = not self._rotation and (first.width, first.height) == self._size
+        self._native_jpeg = self._encode and codec == "mjpeg" and as_it_is
         metadata = {"file": self._path.name, "file_codec": codec}
         if factor > 1:
             metadata["enlarged"] = str(factor)
@@ -129,7 +126,7 @@ class VideoFile(OpenedSource):
             metadata["rotated_deg"] = str(self._rotation)
         identity = hashlib.sha256(str(self._path.resolve()).encode()).hexdigest()[:16]
         self._spec = StreamSpec(
-            name or self._path.name.replace("'", "_").replace('"', "_"),
+            name or stream_name(self._path),
             Kind.CAMERA,
             (Channel("jpeg" if self._encode else "bgr"), Channel("frame_number")),
             rate_hz,
@@ -176,7 +173,6 @@ class VideoFile(OpenedSource):
                     return frame
             except av.FFmpegError:
                 continue
-        container.close()
         raise InvalidSignal(f"No frame of {self._path.name} can be decoded; it is damaged or cut off.")
 
     @property
@@ -192,11 +188,13 @@ class VideoFile(OpenedSource):
         """
         self.close()
         self._number = self._lost = 0
-        self._end_s = 0.0
         self._ended = ""
-        self._pacer.restart()
-        if self._paced and self._clock is not None:
-            self._start_s = self._clock()
+        self.missing_s = 0.0
+        self._offset_s = self._pacer.restart(self._start_s)
+        self._begin_round()
+
+    def _begin_round(self) -> None:
+        self._end_s = 0.0
         self._frames = self._packets() if self._native_jpeg else self._pictures()
 
     def close(self) -> None:
@@ -228,16 +226,15 @@ class VideoFile(OpenedSource):
             self._number += 1
             self._end_s = max(self._end_s, time_s)
             samples: Samples = (data,)
-            return Block(self._spec, np.array([self._start_s + time_s]), samples, first)
+            return Block(self._spec, np.array([self._offset_s + time_s]), samples, first)
 
     def _finish_round(self) -> None:
         """Start again when looping, else end."""
-        if self._loop and self._number:
-            self._start_s += self._end_s + 1.0 / (self._spec.rate_hz or 30.0)
-            self._end_s = 0.0
-            self._frames = self._packets() if self._native_jpeg else self._pictures()
-            return
         frame_s = 1.0 / (self._spec.rate_hz or 30.0)
+        if self._loop and self._number:
+            self._offset_s += self._end_s + frame_s
+            self._begin_round()
+            return
         short_s = (self.duration_s or 0.0) - (self._end_s + frame_s)
         self._ended = f"{self._path.name} has ended after {self._number} frames"
         if self._lost:

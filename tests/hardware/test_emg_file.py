@@ -246,8 +246,9 @@ def test_broken_brainvision(tmp_path: Path) -> None:
 
 def test_paced_it_plays_a_device_and_loops(tmp_path: Path) -> None:
     clock = ManualClock(500.0)
-    path = write_csv(tmp_path / "face.csv", stamps=STAMPS[:100], data=SIGNAL[:100])
+    path = write_csv(tmp_path / "Anna's face.csv", stamps=STAMPS[:100], data=SIGNAL[:100])
     with EmgFile(path, paced=True, loop=True, clock=clock, sleep=clock.sleep) as source:
+        assert (source.spec.name, source.spec.source_id) == ("Anna_s face", "file-Anna_s face.csv")
         assert len(source.read(0.001)) == 0, "nothing before its time"
         blocks = [source.read(1.0) for _ in range(12)]
         assert clock() == pytest.approx(500.0 + 0.239)
