@@ -25,7 +25,7 @@ from processing.neutral import Neutral
 from zygoma.calibrated import CalibratedPipeline
 from zygoma.calibration import Calibration, replayed_calibration
 from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
-from zygoma.readers import FrameQueue, StreamReaders
+from zygoma.readers import FrameQueue, StreamReaders, key_of
 from zygoma.state import LiveState, Onlooker, Snapshot, StreamState
 
 INPUT_KINDS = (*SENSOR_KINDS, Kind.MARKERS, Kind.GROUND_TRUTH)
@@ -84,6 +84,7 @@ class Engine:
         self._on_incident = on_incident
         self._onlooker = onlooker
         self._clock = clock
+        self._publishing = self.settings.publish
         self._pipeline = CalibratedPipeline({}, self.settings.pipeline)
         self._state = LiveState()
         self._state_lock = threading.Lock()
@@ -128,6 +129,8 @@ class Engine:
         if self._frames is not None:
             self._frames.finish()
         self._deliver(self._pipeline.drain(frozenset(), flush=True))
+        # A note may still be made while the pages are served; it is recorded, and that is all.
+        self._publishing = False
         for outlet in self._outlets.values():
             outlet.close()
         self._outlets.clear()
@@ -170,9 +173,10 @@ class Engine:
 
     def record_to(self, recorder: Recorder) -> None:
         """Begin to record, with the streams there are and those that come."""
+        # Set first: a stream that comes in this instant is added by its own thread, at worst by both.
+        self.recorder = recorder
         for spec in list(self._attached):
             recorder.add_stream(spec)
-        self.recorder = recorder
 
     def stop_recording(self) -> None:
         """Let go of the recorder, which its owner then closes; watching goes on."""
@@ -244,7 +248,7 @@ class Engine:
             self._calibrated = True
 
     def _output(self, spec: StreamSpec) -> LslOutlet | None:
-        if not self.settings.publish:
+        if not self._publishing:
             return None
         outlet = self._outlets.get(spec.kind)
         if outlet is None:
@@ -289,7 +293,7 @@ class Engine:
         return frozenset(
             kind
             for kind, spec in list(self._sensors.items())
-            if (inlet := inlets.get(spec.source_id)) is not None and inlet.age_s < FUSION_HORIZON_S
+            if (inlet := inlets.get(key_of(spec))) is not None and inlet.age_s < FUSION_HORIZON_S
         )
 
     def _fuse(self) -> None:
@@ -357,6 +361,7 @@ class Engine:
         streams = tuple(
             StreamState(inlet.spec, inlet.health) for inlet in list(self._readers.inlets.values())
         )
+        recorder = self.recorder  # Another thread may let go of it at any time.
         with self._state_lock:
             return Snapshot(
                 now_s=self._clock(),
@@ -369,5 +374,5 @@ class Engine:
                 incidents=tuple(self._state.incidents),
                 latency=self._state.latency(),
                 skipped=self._state.skipped,
-                recording=None if self.recorder is None else self.recorder.status(),
+                recording=None if recorder is None else recorder.status(),
             )

@@ -6,11 +6,12 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from acquisition.clock import Clock
 from acquisition.inlet import Incident, LslInlet
-from acquisition.network import StreamWatcher
-from acquisition.stream import Block, DeviceLost, StreamSpec, ZygomaError
+from acquisition.network import FoundStream, StreamWatcher
+from acquisition.stream import Block, DeviceLost, InvalidSignal, Kind, StreamSpec, ZygomaError
 
 READ_TIMEOUT_S = 0.1
 WATCH_INTERVAL_S = 0.25
@@ -46,6 +47,14 @@ class GapDigest:
         return Incident(last.time_s, "gap", lost, seconds, sentence)
 
 
+StreamKey: TypeAlias = tuple[Kind, str, str]
+
+
+def key_of(spec: StreamSpec) -> StreamKey:
+    """What tells a stream from all others: many programs leave the source id empty."""
+    return spec.kind, spec.name, spec.source_id
+
+
 class StreamReaders:
     """Reads every stream that `attach` accepts, from the moment it appears until `stop`.
 
@@ -67,13 +76,14 @@ class StreamReaders:
         wanted: Callable[[StreamSpec], bool] = lambda spec: True,
         on_tick: Callable[[], None] = lambda: None,
     ) -> None:
-        self.inlets: dict[str, LslInlet] = {}
+        self.inlets: dict[StreamKey, LslInlet] = {}
         self._attach = attach
         self._wanted = wanted
         self._on_incident = on_incident
         self._on_tick = on_tick
         self._clock = clock
-        self._left_alone: set[str] = set()
+        self._left_alone: set[StreamKey] = set()
+        self._unreadable: set[str] = set()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._failure: BaseException | None = None
@@ -121,11 +131,19 @@ class StreamReaders:
     def _watch(self) -> None:
         with StreamWatcher() as watcher:
             while self.running:
-                for spec in watcher.specs():
-                    if spec.source_id not in self.inlets and spec.source_id not in self._left_alone:
-                        self._consider(spec)
+                for stream in watcher.found():
+                    if stream.spec is None:
+                        self._tell_problem(stream)
+                    elif (key := key_of(stream.spec)) not in self.inlets and key not in self._left_alone:
+                        self._consider(stream.spec)
                 self._on_tick()
                 self._stop.wait(WATCH_INTERVAL_S)
+
+    def _tell_problem(self, stream: FoundStream) -> None:
+        """Say once why a stream cannot be read; one that is only slow to answer is asked again."""
+        if stream.answered and stream.uid not in self._unreadable:
+            self._unreadable.add(stream.uid)
+            self.tell("refused", stream.problem)
 
     def _consider(self, spec: StreamSpec) -> None:
         handle = None
@@ -139,9 +157,9 @@ class StreamReaders:
             if handle is None:
                 inlet.close()
         if handle is None:
-            self._left_alone.add(spec.source_id)
+            self._left_alone.add(key_of(spec))
             return
-        self.inlets[spec.source_id] = inlet
+        self.inlets[key_of(spec)] = inlet
         self._spawn(lambda: self._read(inlet, handle), f"zygoma-{spec.kind}")
 
     def _read(self, inlet: LslInlet, handle: Callable[[Block], None]) -> None:
@@ -149,13 +167,14 @@ class StreamReaders:
         while self.running:
             try:
                 block = inlet.read(READ_TIMEOUT_S)
-            except DeviceLost as error:
+                for incident in digest.told(inlet.take_incidents(), self._clock()):
+                    self._on_incident(incident)
+                if len(block):
+                    handle(block)
+            except (DeviceLost, InvalidSignal) as error:
+                # One stream that makes no sense ends alone; the others go on.
                 self.tell("lost", str(error))
                 return
-            for incident in digest.told(inlet.take_incidents(), self._clock()):
-                self._on_incident(incident)
-            if len(block):
-                handle(block)
 
 
 class FrameQueue:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -33,7 +34,7 @@ class StreamRecorder:
         clock: The LSL clock.
 
     Raises:
-        DeviceNotFound: A required stream did not appear in time; nothing was created on disk.
+        DeviceNotFound: A required stream did not appear in time, or before `stop`; nothing was created.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class StreamRecorder:
                         f"Required stream {', '.join(missing)} is not there (found: {there}): start its "
                         "device or leave it out of --require."
                     )
+        raise DeviceNotFound("Stopped before every required stream was there: nothing was recorded.")
 
     def _attach(self, spec: StreamSpec) -> Callable[[Block], None]:
         self._recorder.add_stream(spec)
@@ -107,7 +109,9 @@ class StreamRecorder:
             health = inlet.health
             style = "red" if health.age_s > STALE_S and inlet.spec.rate_hz > 0 else ""
             age = Text(f"{health.age_s:.1f} s", style=style)
-            table.add_row(inlet.spec.name, inlet.spec.kind, str(health.received), str(health.lost), age)
+            table.add_row(
+                escape(inlet.spec.name), inlet.spec.kind, str(health.received), str(health.lost), age
+            )
         return table
 
     def summary(self) -> dict[str, object]:

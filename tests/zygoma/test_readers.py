@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import time
+
+import pylsl
+
+from acquisition.clock import lsl_clock
 from acquisition.inlet import Incident
-from zygoma.readers import GAP_DIGEST_S, GapDigest
+from acquisition.stream import Block, InvalidSignal
+from zygoma.readers import GAP_DIGEST_S, GapDigest, StreamReaders
 
 
 def gap(time_s: float, lost: int) -> Incident:
@@ -24,3 +30,40 @@ def test_anything_but_a_gap_is_never_held_back() -> None:
     digest.told([gap(1.0, 2)], 1.0)
     silence = Incident(2.0, "silence", 0, 1.0, "Camera has sent nothing for 1.0 s.")
     assert digest.told([gap(2.0, 1), silence], 2.0) == [silence]
+
+
+def foreign_outlet(name: str, unit: str = "microvolts") -> pylsl.StreamOutlet:
+    """Of another program: many leave the source id empty, some forget the unit."""
+    info = pylsl.StreamInfo(name, "EMG", 1, 50.0, "float32", "")
+    channel = info.desc().append_child("channels").append_child("channel")
+    channel.append_child_value("label", "ZYG_L")
+    channel.append_child_value("unit", unit)
+    return pylsl.StreamOutlet(info)
+
+
+def test_a_stream_that_makes_no_sense_ends_alone_and_one_that_cannot_be_read_is_told_once() -> None:
+    told: list[Incident] = []
+    received: list[Block] = []
+
+    def refuse(block: Block) -> None:
+        raise InvalidSignal("This makes no sense.")
+
+    readers = StreamReaders(
+        lambda spec: refuse if spec.name == "bad" else received.append,
+        on_incident=told.append,
+        clock=lsl_clock,
+    )
+    outlets = [foreign_outlet("good"), foreign_outlet("bad"), foreign_outlet("unitless", "")]
+    readers.start()
+    end_s = lsl_clock() + 30.0
+    while not (len(told) > 1 and len(received) > 20) and lsl_clock() < end_s:
+        for outlet in outlets:
+            outlet.push_sample([0.0])
+        time.sleep(0.02)
+    assert readers.running
+    readers.stop()
+    readers.raise_failure()
+    # A busy machine may also make gaps.
+    said = [(incident.kind, incident.sentence[:20]) for incident in told if incident.kind != "gap"]
+    assert sorted(said) == [("lost", "This makes no sense."), ("refused", "EMG stream 'unitless")]
+    assert {each.spec.name for each in received} == {"good"}
