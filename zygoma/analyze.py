@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from acquisition.recording import Recording, find_xdf
+from acquisition.session import write_atomically
 from acquisition.stream import Block, EndOfStream, InvalidSignal, Kind, Source, StreamSpec
 from fusion.events import FaceEvent
+from hardware.emg_readers import choose_columns
 from processing.camera import Faces, predecoded
 from processing.face_quality import FLAG_WORDS, FaceFlag, flags_in
 from processing.neutral import Neutral
@@ -172,6 +175,35 @@ def with_recording(inputs: Inputs, kind: Kind, path: Path) -> Inputs:
     )
 
 
+def with_channels(inputs: Inputs, channels: Mapping[str, str], path: Path) -> Inputs:
+    """`inputs` with the recorded EMG channels under the names of muscles, as `hardware.emg_file` has them.
+
+    Args:
+        inputs: With an EMG stream of a recording.
+        channels: Name in the recording -> muscle_side; empty leaves all as they are.
+        path: Of the recording, for messages.
+
+    Raises:
+        InvalidSignal: No such channel, or no EMG at all.
+    """
+    if not channels:
+        return inputs
+    spec = inputs.specs.get(Kind.EMG)
+    if spec is None:
+        raise InvalidSignal(f"{path} holds no EMG stream: leave --channel out.")
+    chosen = choose_columns(spec.labels, channels, path)
+    columns = list(chosen)
+    labels = tuple(replace(spec.channels[index], label=label) for index, label in chosen.items())
+    named = replace(spec, channels=labels)
+    blocks = (
+        Block(named, block.timestamps, block.array[:, columns], block.first)
+        for block in inputs.blocks[Kind.EMG]
+    )
+    return replace(
+        inputs, specs={**inputs.specs, Kind.EMG: named}, blocks={**inputs.blocks, Kind.EMG: blocks}
+    )
+
+
 def _until_end(source: Source) -> Iterator[Block]:
     while True:
         try:
@@ -267,11 +299,10 @@ def analyze(
         settings = replace(settings, rest=rest)
     folder.mkdir(parents=True, exist_ok=True)
     summary = Summary(folder, inputs.label)
-    with closing(CalibratedPipeline(inputs.specs, settings)) as pipeline:
+    with closing(CalibratedPipeline(inputs.specs, settings)) as pipeline, _Writers(folder, inputs) as writers:
         if measured is not None:
             from_s = inputs.start_s if measured.from_s is None else measured.from_s
             pipeline.change(pipeline.prepare(measured), from_s)
-        writers = _Writers(folder, inputs.start_s)
         alive = frozenset(inputs.specs)
         for kind, block in merged(inputs, settings.mirrored):
             found: Faces | None = None
@@ -303,17 +334,25 @@ def analyze(
         summary.rows = writers.close()
     write_events(folder, summary.events, inputs.start_s)
     write_report(folder, summary, inputs.start_s)
-    (folder / "summary.json").write_text(json.dumps(summary.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_atomically(folder / "summary.json", (json.dumps(summary.to_dict(), indent=2) + "\n").encode())
     return summary
 
 
 class _Writers:
-    """One `TableWriter` per derived stream that actually occurs."""
+    """One `TableWriter` per derived stream that actually occurs; left with an error, no half table stays."""
 
-    def __init__(self, folder: Path, start_s: float) -> None:
+    def __init__(self, folder: Path, inputs: Inputs) -> None:
         self._folder = folder
-        self._start_s = start_s
+        self._start_s = inputs.start_s
         self._writers: dict[Kind, TableWriter] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            for writer in self._writers.values():
+                writer.abandon()
 
     def add(self, block: Block, extra: Mapping[str, np.ndarray] | None = None) -> None:
         writer = self._writers.get(block.spec.kind)

@@ -354,7 +354,7 @@ def replay(
 ) -> None:
     """A recorded session comes back as simulated devices on LSL, and on the monitor page.
 
-    Example: zygoma replay recordings/sub-sim --rate 1
+    Example: zygoma replay recordings/sub-sim01/ses-01 --rate 1
     """
     from zygoma.run import LiveOptions, monitor_options, run_replay
 
@@ -410,6 +410,10 @@ def analyze(
         raise typer.BadParameter("give a SESSION, or at least one of --camera, --emg and --thermal")
     if session is not None and (camera or emg or thermal):
         raise typer.BadParameter("give either a SESSION or separate files, not both")
+    if channel and session is None and emg is None:
+        raise typer.BadParameter("--channel names the channels of --emg or of a SESSION")
+    if thermal is None and (thermal_scale or thermal_rate):
+        raise typer.BadParameter("--thermal-scale and --thermal-rate are for a --thermal file")
     run_analyze(
         session,
         {"camera": camera, "emg": emg, "thermal": thermal},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from acquisition.session import write_atomically
 from acquisition.stream import DeviceNotFound, InvalidSignal
 from processing.neutral import Neutral
 from zygoma.calibration import Calibration, load_calibration
@@ -23,9 +24,7 @@ def save_neutral(path: Path, neutral: Neutral | None) -> None:
     if neutral is None:
         raise InvalidSignal(f"No face was seen, so {path} was not written: check the camera and its light.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(Calibration(neutral=neutral).to_json()) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, (json.dumps(Calibration(neutral=neutral).to_json()) + "\n").encode())
 
 
 def load_neutral(path: Path) -> Neutral:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from acquisition.session import write_atomically
 from fusion.events import FaceEvent
 from zygoma.tables import read_columns
 
@@ -87,7 +88,7 @@ def write_report(folder: Path, summary: Summary, start_s: float) -> Path:
         f"<style>{STYLE}</style></head><body><main>{''.join(parts)}</main></body></html>\n"
     )
     path = folder / "report.html"
-    path.write_text(page, encoding="utf-8")
+    write_atomically(path, page.encode())
     return path
 
 

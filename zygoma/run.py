@@ -324,7 +324,14 @@ def run_analyze(
     emg_envelope: bool = False,
 ) -> None:
     """Analyse a session, or separate files that share one time base, with a progress bar."""
-    from zygoma.analyze import analyze, default_folder, session_inputs, source_inputs, with_recording
+    from zygoma.analyze import (
+        analyze,
+        default_folder,
+        session_inputs,
+        source_inputs,
+        with_channels,
+        with_recording,
+    )
     from zygoma.envelope_input import with_envelope
     from zygoma.sources import file_source
 
@@ -334,13 +341,18 @@ def run_analyze(
             raise DeviceNotFound(f"{path} does not exist: check the path.")
     with ExitStack() as stack:
         if session is not None:
-            inputs = session_inputs(session)
+            inputs = with_channels(session_inputs(session), channels, session)
             folder = out or default_folder(session)
         else:
             recordings = {kind: path for kind, path in given.items() if path.suffix.lower() == ".xdf"}
             sources = {
                 kind: file_source(
-                    kind, path, paced=False, channels=channels, rate_hz=thermal_rate_hz, scale=thermal_scale
+                    kind,
+                    path,
+                    paced=False,
+                    channels=channels,
+                    rate_hz=thermal_rate_hz if kind is Kind.THERMAL else None,
+                    scale=thermal_scale,
                 )
                 for kind, path in given.items()
                 if kind not in recordings
@@ -349,6 +361,8 @@ def run_analyze(
             inputs = source_inputs(sources, stack, first.stem)
             for kind, path in recordings.items():
                 inputs = with_recording(inputs, kind, path)
+                if kind is Kind.EMG:
+                    inputs = with_channels(inputs, channels, path)
             folder = out or first.parent / "derivatives" / first.stem
         inputs = with_envelope(inputs, forced=emg_envelope)
         total = inputs.duration_s if inputs.duration_s == inputs.duration_s else None

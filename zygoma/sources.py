@@ -150,7 +150,13 @@ def file_source(
         from hardware.emg_file import EmgFile
 
         return EmgFile(
-            path, channels=channels or {}, paced=paced, loop=loop, clock=lsl_clock, sleep=time.sleep
+            path,
+            channels=channels or {},
+            rate_hz=rate_hz,
+            paced=paced,
+            loop=loop,
+            clock=lsl_clock,
+            sleep=time.sleep,
         )
     from hardware.thermal_file import ThermalFile
 

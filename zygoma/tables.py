@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from acquisition.session import write_atomically
 from acquisition.stream import Block, StreamSpec
 from fusion.events import FaceEvent, to_tsv, tsv_sidecar
 
@@ -65,6 +66,12 @@ class TableWriter:
         self._partial.replace(self.path)
         return self.path
 
+    def abandon(self) -> None:
+        """Leave nothing of a table that was not finished."""
+        if self._writer is not None:
+            self._writer.close()
+        self._partial.unlink(missing_ok=True)
+
     def _schema(self, spec: StreamSpec) -> pa.Schema:
         fields = [_field("time_s", pa.float64(), "seconds")]
         fields += [_field(channel.label, pa.float32(), channel.unit) for channel in spec.channels]
@@ -101,15 +108,9 @@ def write_events(folder: Path, events: Iterable[FaceEvent], start_s: float) -> P
         start_s: Stamp that becomes time 0.
     """
     path = folder / "events.tsv"
-    _write_whole(path, to_tsv(events, start_s))
-    _write_whole(folder / "events.json", json.dumps(tsv_sidecar(), indent=2) + "\n")
+    write_atomically(path, to_tsv(events, start_s).encode())
+    write_atomically(folder / "events.json", (json.dumps(tsv_sidecar(), indent=2) + "\n").encode())
     return path
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def read_columns(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
