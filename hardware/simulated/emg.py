@@ -6,24 +6,15 @@ Sample n depends only on the seeds and n, never on how the stream is read.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.clock import Clock, Sleep
-from acquisition.stream import (
-    Block,
-    Channel,
-    EndOfStream,
-    Kind,
-    OpenedSource,
-    SampleType,
-    StreamSpec,
-    empty_block,
-)
-from hardware.simulated.playback import Playback
-from hardware.simulated.scenario import EMG_CHANNELS, EMG_LEAD_S, Scenario
+from acquisition.stream import Block, Channel, EndOfStream, Kind, SampleType, StreamSpec, empty_block
+from hardware.simulated.playback import Playback, SimulatedDevice
+from hardware.simulated.scenario import EMG_CHANNELS, EMG_LEAD_S
 
 _FILTER_S = 0.128
 _DRIVE_RATE_HZ = 250.0
@@ -49,16 +40,12 @@ def _shaping_filter(rate_hz: float) -> NDArray[np.float64]:
     return np.asarray(kernel / math.sqrt(float(np.sum(kernel**2))))
 
 
-class SimulatedEmg(OpenedSource):
+@dataclass(eq=False)
+class SimulatedEmg(SimulatedDevice):
     """Surface EMG source that plays a scenario: ZYG_L, ZYG_R, COR_L, COR_R in microvolts.
 
-    Args:
-        scenario: What happens.
-        clock, sleep: Time (seconds, LSL clock) and waiting on it.
+    Attributes (beside those of `SimulatedDevice`; sample 0 is at `start_s`):
         rate_hz: Samples per second, 200-4000.
-        seed: Of noise, drift and mains phase.
-        start_s: Clock time of sample 0 and of the scenario's t = 0; None is the moment of `open`.
-        loop: Go on with fresh scenarios of the same kind; else `read` raises `EndOfStream` at the end.
         chunk_s: A read returns whole chunks of this length.
         lead_s: The muscle is this much ahead of the skin that the camera sees.
         tonic_uv: Amplitude (RMS) of the resting muscle and the amplifier.
@@ -67,68 +54,45 @@ class SimulatedEmg(OpenedSource):
         drift_uv: Amplitude of the slow wandering of the electrode potential.
     """
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        *,
-        clock: Clock,
-        sleep: Sleep,
-        rate_hz: float = 1000.0,
-        seed: int = 0,
-        start_s: float | None = None,
-        loop: bool = True,
-        chunk_s: float = 0.01,
-        lead_s: float = EMG_LEAD_S,
-        tonic_uv: float = 1.7,
-        mains_uv: float = 0.5,
-        mains_hz: float = 50.0,
-        drift_uv: float = 25.0,
-        name: str = "zygoma simulated EMG",
-    ) -> None:
-        if not 200.0 <= rate_hz <= 4000.0:
-            raise ValueError(f"rate_hz of the simulated EMG is 200-4000, got {rate_hz}")
-        self._scenario, self._clock, self._sleep = scenario, clock, sleep
-        self._rate_hz, self._seed, self._start_s, self._loop = rate_hz, seed, start_s, loop
-        self._chunk = max(1, round(chunk_s * rate_hz))
-        self._lead_s, self._tonic_uv, self._mains_uv = lead_s, tonic_uv, mains_uv
-        self._mains_hz, self._drift_uv = mains_hz, drift_uv
-        self._block_length = round(rate_hz)
-        self._spec = StreamSpec(
-            name=name,
+    rate_hz: float = 1000.0
+    chunk_s: float = 0.01
+    lead_s: float = EMG_LEAD_S
+    tonic_uv: float = 1.7
+    mains_uv: float = 0.5
+    mains_hz: float = 50.0
+    drift_uv: float = 25.0
+    name: str = "zygoma simulated EMG"
+
+    def __post_init__(self) -> None:
+        if not 200.0 <= self.rate_hz <= 4000.0:
+            raise ValueError(f"rate_hz of the simulated EMG is 200-4000, got {self.rate_hz}")
+        self.spec = StreamSpec(
+            name=self.name,
             kind=Kind.EMG,
             channels=tuple(Channel(label, "microvolts", "EMG") for label in EMG_CHANNELS),
-            rate_hz=rate_hz,
+            rate_hz=self.rate_hz,
             dtype=SampleType.FLOAT32,
-            source_id=f"zygoma-simulated-emg-{seed}-{scenario.seed}",
-            metadata={
-                "device": "simulated EMG",
-                "simulated": "true",
-                "seed": str(seed),
-                "scenario_seed": str(scenario.seed),
-                "notch_hz": f"{mains_hz:g}",
-            },
+            source_id=f"zygoma-simulated-emg-{self.seed}-{self.scenario.seed}",
+            metadata={**self.facts("simulated EMG"), "notch_hz": f"{self.mains_hz:g}"},
         )
-        rng = np.random.default_rng([seed, 3])
+        self._chunk = max(1, round(self.chunk_s * self.rate_hz))
+        self._block_length = round(self.rate_hz)
+        rng = np.random.default_rng([self.seed, 3])
         # Electrodes differ: resting level, hum and drift are each channel's own.
-        self._tonic = tonic_uv * rng.uniform(0.9, 1.15, 4)
+        self._tonic = self.tonic_uv * rng.uniform(0.9, 1.15, 4)
         harmonics = np.array([1.0, 0.35, 0.2])[:, None] * rng.uniform(0.6, 1.4, (3, 4))
-        self._hum = mains_uv * harmonics
+        self._hum = self.mains_uv * harmonics
         self._hum_phase = rng.uniform(0, 2 * np.pi, (3, 4))
         self._drift_hz = rng.uniform(0.01, 0.25, (4, 4))
         self._drift_phase = rng.uniform(0, 2 * np.pi, (4, 4))
-        self._drift_weight = drift_uv * rng.uniform(0.3, 0.7, (4, 4)) * (0.02 / self._drift_hz) ** 0.5
-        self._playback: Playback | None = None
+        self._drift_weight = self.drift_uv * rng.uniform(0.3, 0.7, (4, 4)) * (0.02 / self._drift_hz) ** 0.5
         self._cached: dict[int, NDArray[np.float32]] = {}
         self._next = 0
 
-    @property
-    def spec(self) -> StreamSpec:
-        return self._spec
-
     def open(self) -> None:
         """Start: sample 0 is at `start_s`; samples before now are not delivered."""
-        self._playback = Playback(self._scenario, self._clock, self._sleep, self._start_s, self._loop)
-        self._next = max(0, math.ceil((self._clock() - self._playback.start_s) * self._rate_hz - 1e-6))
+        super().open()
+        self._next = self.playback.upcoming(self.rate_hz)
         self._block(self._next // self._block_length)
 
     def read(self, timeout_s: float) -> Block:
@@ -137,26 +101,23 @@ class SimulatedEmg(OpenedSource):
         Raises:
             EndOfStream: The scenario is over and does not loop.
         """
-        if self._playback is None:
-            raise RuntimeError("SimulatedEmg.read before open")
-        start_s = self._playback.start_s
-        last = math.inf if self._loop else math.ceil(self._scenario.duration_s * self._rate_hz)
+        playback = self.playback
+        last = math.inf if self.loop else math.ceil(self.scenario.duration_s * self.rate_hz)
         if self._next >= last:
             raise EndOfStream("The simulated scenario is over; start it with loop=True to go on.")
-        due_s = start_s + (self._next + self._chunk) / self._rate_hz
-        if not self._playback.wait_until(due_s, timeout_s):
-            return empty_block(self._spec, self._next)
-        elapsed = math.floor((self._clock() - start_s) * self._rate_hz + 1e-3)
-        chunks = min(
-            (elapsed - self._next) // self._chunk, max(1, int(_LONGEST_READ_S * self._rate_hz) // self._chunk)
-        )
-        first, count = self._next, int(min(max(chunks, 1) * self._chunk, last - self._next))
+        due_s = playback.start_s + (self._next + self._chunk) / self.rate_hz
+        if not playback.wait_until(due_s, timeout_s):
+            return empty_block(self.spec, self._next)
+        elapsed = math.floor((self.clock() - playback.start_s) * self.rate_hz + 1e-3)
+        most = max(1, int(_LONGEST_READ_S * self.rate_hz) // self._chunk)
+        chunks = max(min((elapsed - self._next) // self._chunk, most), 1)
+        first, count = self._next, int(min(chunks * self._chunk, last - self._next))
         self._next += count
-        stamps = start_s + np.arange(first, first + count) / self._rate_hz
-        return Block(self._spec, stamps, self.samples(first, count), first)
+        stamps = playback.start_s + np.arange(first, first + count) / self.rate_hz
+        return Block(self.spec, stamps, self.samples(first, count), first)
 
     def close(self) -> None:
-        self._playback = None
+        super().close()
         self._cached.clear()
 
     def samples(self, first: int, count: int) -> NDArray[np.float32]:
@@ -180,18 +141,18 @@ class SimulatedEmg(OpenedSource):
 
     def _make_block(self, index: int) -> NDArray[np.float32]:
         length = self._block_length
-        kernel = _shaping_filter(self._rate_hz)
+        kernel = _shaping_filter(self.rate_hz)
         # The filter reaches back into the block before.
         white = np.concatenate([self._white(index - 1)[-(len(kernel) - 1) :], self._white(index)])
         points = 1 << (len(white) + len(kernel) - 1).bit_length()
         spectrum = np.fft.rfft(white, points, axis=0) * np.fft.rfft(kernel, points)[:, None]
         muscle = np.fft.irfft(spectrum, points, axis=0)[len(kernel) - 1 : len(kernel) - 1 + length]
-        t = (index * length + np.arange(length)) / self._rate_hz
+        t = (index * length + np.arange(length)) / self.rate_hz
         drive = self._drive(t)
         signal = muscle * np.sqrt(self._tonic**2 + drive**2)
         for k, order in enumerate((1, 3, 5)):
-            if order * self._mains_hz < 0.5 * self._rate_hz:
-                angle = 2 * np.pi * order * self._mains_hz * t
+            if order * self.mains_hz < 0.5 * self.rate_hz:
+                angle = 2 * np.pi * order * self.mains_hz * t
                 signal += self._hum[k] * np.sin(angle[:, None] + self._hum_phase[k])
         for k in range(4):
             angle = 2 * np.pi * self._drift_hz[k] * t[:, None] + self._drift_phase[k]
@@ -204,17 +165,17 @@ class SimulatedEmg(OpenedSource):
             np.arange(math.floor(t[0] * _DRIVE_RATE_HZ), math.ceil(t[-1] * _DRIVE_RATE_HZ) + 1)
             / _DRIVE_RATE_HZ
         )
-        duration_s = self._scenario.duration_s
-        numbers = np.floor((coarse + self._lead_s) / duration_s).astype(int)
+        duration_s = self.scenario.duration_s
+        numbers = np.floor((coarse + self.lead_s) / duration_s).astype(int)
         drive = np.zeros((len(coarse), 4))
-        passes = self._playback or Playback(self._scenario, self._clock, self._sleep, 0.0, True)
+        passes = self._playback or Playback(self.scenario, self.clock, self.sleep, 0.0, True)
         for number in np.unique(numbers):
-            if number == 0 or self._loop:
+            if number == 0 or self.loop:
                 chosen = numbers == number
                 script = passes.scenario(int(number))
-                drive[chosen] = script.emg_drive(coarse[chosen] - number * duration_s, self._lead_s)
+                drive[chosen] = script.emg_drive(coarse[chosen] - number * duration_s, self.lead_s)
         return np.stack([np.interp(t, coarse, drive[:, k]) for k in range(4)], axis=1)
 
     def _white(self, index: int) -> NDArray[np.float64]:
-        rng = np.random.default_rng([self._seed, 5, index + 1])
+        rng = np.random.default_rng([self.seed, 5, index + 1])
         return rng.standard_normal((self._block_length, 4))

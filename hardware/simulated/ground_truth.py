@@ -5,23 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from acquisition.clock import Clock, Sleep
-from acquisition.stream import (
-    Block,
-    Channel,
-    EndOfStream,
-    Kind,
-    OpenedSource,
-    SampleType,
-    StreamSpec,
-    empty_block,
-)
-from hardware.simulated.playback import Playback
-from hardware.simulated.scenario import Scenario, ScriptedEvent
+from acquisition.stream import Block, Channel, EndOfStream, Kind, SampleType, StreamSpec, empty_block
+from hardware.simulated.playback import Playback, SimulatedDevice
+from hardware.simulated.scenario import ScriptedEvent
 
 
 def event_record(event: ScriptedEvent, start_s: float, prefix: str = "") -> dict[str, Any]:
@@ -51,50 +42,32 @@ def event_record(event: ScriptedEvent, start_s: float, prefix: str = "") -> dict
     }
 
 
-class GroundTruth(OpenedSource):
+@dataclass(eq=False)
+class GroundTruth(SimulatedDevice):
     """String stream of the scripted events, each sent at its onset.
 
-    Args:
-        scenario: What happens.
-        clock, sleep: Time (seconds, LSL clock) and waiting on it.
-        start_s: Clock time of the scenario's t = 0; None is the moment of `open`.
-        loop: Go on with fresh scenarios of the same kind (their ids then begin with ``p1-``, ``p2-`` ...);
-            else `read` raises `EndOfStream` after the last event.
+    In a loop, the ids of later passes begin with ``p1-``, ``p2-`` ...
     """
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        *,
-        clock: Clock,
-        sleep: Sleep,
-        start_s: float | None = None,
-        loop: bool = True,
-        name: str = "zygoma simulated ground truth",
-    ) -> None:
-        self._scenario, self._clock, self._sleep = scenario, clock, sleep
-        self._start_s, self._loop = start_s, loop
-        self._spec = StreamSpec(
-            name=name,
+    name: str = "zygoma simulated ground truth"
+
+    def __post_init__(self) -> None:
+        self.spec = StreamSpec(
+            name=self.name,
             kind=Kind.GROUND_TRUTH,
-            channels=(Channel("event", "none", "Markers"),),
+            channels=(Channel("event", kind="Markers"),),
             rate_hz=0.0,
             dtype=SampleType.STRING,
-            source_id=f"zygoma-simulated-ground-truth-{scenario.seed}",
-            metadata={"device": "simulated person", "simulated": "true", "seed": str(scenario.seed)},
+            source_id=f"zygoma-simulated-ground-truth-{self.scenario.seed}",
+            metadata=self.facts("simulated person"),
         )
-        self._playback: Playback | None = None
         self._script: Iterator[tuple[float, dict[str, Any]]] = iter(())
         self._pending: tuple[float, dict[str, Any]] | None = None
         self._sent = 0
 
-    @property
-    def spec(self) -> StreamSpec:
-        return self._spec
-
     def open(self) -> None:
-        self._playback = Playback(self._scenario, self._clock, self._sleep, self._start_s, self._loop)
-        self._script = self._told(self._playback)
+        super().open()
+        self._script = self._told(self.playback)
         self._pending = next(self._script, None)
         self._sent = 0
 
@@ -104,13 +77,12 @@ class GroundTruth(OpenedSource):
         Raises:
             EndOfStream: The last event was told and the scenario does not loop.
         """
-        if self._playback is None:
-            raise RuntimeError("GroundTruth.read before open")
+        playback = self.playback
         if self._pending is None:
             raise EndOfStream("Every event of the simulated scenario has been told.")
-        if not self._playback.wait_until(self._pending[0], timeout_s):
-            return empty_block(self._spec, self._sent)
-        now_s = self._clock()
+        if not playback.wait_until(self._pending[0], timeout_s):
+            return empty_block(self.spec, self._sent)
+        now_s = self.clock()
         stamps: list[float] = []
         texts: list[str] = []
         while self._pending is not None and self._pending[0] <= now_s:
@@ -120,16 +92,16 @@ class GroundTruth(OpenedSource):
             texts.append(json.dumps(record))
             self._pending = next(self._script, None)
         first, self._sent = self._sent, self._sent + len(texts)
-        return Block(self._spec, np.array(stamps), tuple(texts), first)
+        return Block(self.spec, np.array(stamps), tuple(texts), first)
 
     def close(self) -> None:
-        self._playback = None
+        super().close()
         self._pending = None
 
     def _told(self, playback: Playback) -> Iterator[tuple[float, dict[str, Any]]]:
         number = 0
-        while number == 0 or (self._loop and self._scenario.events):
-            start_s = playback.start_s + number * self._scenario.duration_s
+        while number == 0 or (self.loop and self.scenario.events):
+            start_s = playback.start_s + number * self.scenario.duration_s
             for event in playback.scenario(number).events:
                 yield start_s + event.onset_s, event_record(event, start_s, f"p{number}-" if number else "")
             number += 1

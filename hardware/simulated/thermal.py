@@ -16,20 +16,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.clock import Clock, Sleep
 from acquisition.stream import (
     INVALID_CENTI_CELSIUS,
     Block,
     Channel,
     FrameFormat,
     Kind,
-    OpenedSource,
     SampleType,
     StreamSpec,
     empty_block,
 )
 from hardware.simulated.face_fields import AU_INDEX
-from hardware.simulated.playback import Playback
+from hardware.simulated.playback import SimulatedDevice
 from hardware.simulated.portrait import MARGIN_PX, resting_portrait
 from hardware.simulated.rendering import FaceRenderer, node_cells
 from hardware.simulated.scenario import Scenario
@@ -214,20 +212,16 @@ def from_thermal_px(thermal_px: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((thermal_px - _THERMAL_MIDDLE_PX) * REFERENCE_PX_PER_PIXEL + _REFERENCE_MIDDLE_PX)
 
 
-class SimulatedThermal(OpenedSource):
+@dataclass(eq=False)
+class SimulatedThermal(SimulatedDevice):
     """Thermal source that plays a scenario: int16 centi-degC pixels, then ``frame_number`` and ``ffc``.
 
     Frames come at 1 / `rate_hz` with a little jitter; each shows the moment of its stamp. At a flat-field
     correction the picture freezes for two frames with ``ffc`` = 1, none come for the rest of 2.05 s, and
     afterwards all temperatures are 0.5 to 0.8 degC higher and relax over a minute.
 
-    Args:
-        scenario: What happens.
-        clock, sleep: Time (seconds, LSL clock) and waiting on it.
+    Attributes (beside those of `SimulatedDevice`):
         rate_hz: Frames per second (8.77 as a Lepton; 25 as other cameras).
-        seed: Of noise, pattern and drift.
-        start_s: Clock time of the scenario's t = 0; None is the moment of `open`.
-        loop: Go on with fresh scenarios of the same kind; else `read` raises `EndOfStream` at the end.
         first_ffc_s, ffc_period_s: When flat-field corrections come, after `start_s`; a period of 0 has none.
         noise_celsius: Uncorrelated noise per pixel.
         pattern_celsius: Fixed pattern, standard deviation.
@@ -236,76 +230,56 @@ class SimulatedThermal(OpenedSource):
         dead_pixels: How many pixels never give a temperature.
     """
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        *,
-        clock: Clock,
-        sleep: Sleep,
-        rate_hz: float = 8.77,
-        seed: int = 0,
-        start_s: float | None = None,
-        loop: bool = True,
-        first_ffc_s: float = 60.0,
-        ffc_period_s: float = 180.0,
-        noise_celsius: float = 0.02,
-        pattern_celsius: float = 0.03,
-        drift_celsius: float = 0.5,
-        dead_pixels: int = 3,
-        name: str = "zygoma simulated thermal camera",
-    ) -> None:
-        self._scenario, self._clock, self._sleep = scenario, clock, sleep
-        self._rate_hz, self._seed, self._start_s, self._loop = rate_hz, seed, start_s, loop
-        self._first_ffc_s, self._ffc_period_s = first_ffc_s, ffc_period_s
-        self._noise_celsius, self._drift_celsius = noise_celsius, drift_celsius
-        self._spec = StreamSpec(
-            name=name,
+    rate_hz: float = 8.77
+    first_ffc_s: float = 60.0
+    ffc_period_s: float = 180.0
+    noise_celsius: float = 0.02
+    pattern_celsius: float = 0.03
+    drift_celsius: float = 0.5
+    dead_pixels: int = 3
+    name: str = "zygoma simulated thermal camera"
+
+    def __post_init__(self) -> None:
+        self.spec = StreamSpec(
+            name=self.name,
             kind=Kind.THERMAL,
-            channels=(Channel("frame_number", "none", "Misc"), Channel("ffc", "none", "Misc")),
+            channels=(Channel("frame_number"), Channel("ffc")),
             rate_hz=0.0,
             dtype=SampleType.INT16,
-            source_id=f"zygoma-simulated-thermal-{seed}-{scenario.seed}",
+            source_id=f"zygoma-simulated-thermal-{self.seed}-{self.scenario.seed}",
             frame=FrameFormat(THERMAL_WIDTH_PX, THERMAL_HEIGHT_PX, "centi_celsius"),
             metadata={
-                "device": "simulated thermal camera",
-                "simulated": "true",
-                "seed": str(seed),
-                "scenario_seed": str(scenario.seed),
+                **self.facts("simulated thermal camera"),
                 "conversion": "0.01",
                 "offset": "0",
                 "radiometric": "true",
                 "evidence": "simulated in degrees Celsius",
-                "frame_rate_hz": f"{rate_hz:g}",
+                "frame_rate_hz": f"{self.rate_hz:g}",
             },
         )
-        rng = np.random.default_rng([seed, 9])
-        shape = (THERMAL_HEIGHT_PX, THERMAL_WIDTH_PX)
-        self._pattern = (pattern_celsius * rng.standard_normal(shape)).astype(np.float32)
-        self._pattern += (0.4 * pattern_celsius * rng.standard_normal((1, shape[1]))).astype(np.float32)
-        self._dead = np.unravel_index(rng.choice(shape[0] * shape[1], dead_pixels, replace=False), shape)
-        reference = from_thermal_px(np.stack([np.arange(shape[1]), np.zeros(shape[1])], axis=1))[:, 0]
+        rng = np.random.default_rng([self.seed, 9])
+        height, width = shape = (THERMAL_HEIGHT_PX, THERMAL_WIDTH_PX)
+        self._pattern = (self.pattern_celsius * rng.standard_normal(shape)).astype(np.float32)
+        self._pattern += (0.4 * self.pattern_celsius * rng.standard_normal((1, width))).astype(np.float32)
+        self._dead = np.unravel_index(rng.choice(height * width, self.dead_pixels, replace=False), shape)
+        reference = from_thermal_px(np.stack([np.arange(width), np.zeros(width)], axis=1))[:, 0]
         column, share = node_cells(reference, NODE_COLUMNS)
         self._column, self._column_share = column, share[None, :, None]
-        reference = from_thermal_px(np.stack([np.zeros(shape[0]), np.arange(shape[0])], axis=1))[:, 1]
+        reference = from_thermal_px(np.stack([np.zeros(height), np.arange(height)], axis=1))[:, 1]
         row, share = node_cells(reference, NODE_ROWS)
         self._row, self._row_share = row, share[:, None, None]
-        self._playback: Playback | None = None
         self._renderer: FaceRenderer | None = None
         self._body: dict[int, _Physiology] = {}
         self._frozen: NDArray[np.int16] | None = None
         self._next = 0
 
-    @property
-    def spec(self) -> StreamSpec:
-        return self._spec
-
     def open(self) -> None:
         """Build the temperature map; frames before now are not delivered."""
         self._renderer = FaceRenderer(noise_grey_levels=0.0)
         resting_skin()
-        self._playback = Playback(self._scenario, self._clock, self._sleep, self._start_s, self._loop)
-        self._next = max(0, math.ceil((self._clock() - self._playback.start_s) * self._rate_hz))
-        self.picture(self._scenario, 0.0, 0.0, 0)
+        super().open()
+        self._next = self.playback.upcoming(self.rate_hz)
+        self.picture(self.scenario, 0.0, 0.0, 0)
 
     def read(self, timeout_s: float) -> Block:
         """Wait for the next frame; an empty block when it is not due within `timeout_s`.
@@ -313,37 +287,36 @@ class SimulatedThermal(OpenedSource):
         Raises:
             EndOfStream: The scenario is over and does not loop.
         """
-        if self._playback is None:
-            raise RuntimeError("SimulatedThermal.read before open")
-        start_s = self._playback.start_s
-        give_up_s = self._clock() + timeout_s
+        playback = self.playback
+        start_s = playback.start_s
+        give_up_s = self.clock() + timeout_s
         number = -1
         while number < 0:
-            while self._ffc_state(self._next / self._rate_hz) == "gap":
+            while self._ffc_state(self._next / self.rate_hz) == "gap":
                 self._next += 1
             due_s = start_s + self._due_s(self._next)
-            if not self._playback.wait_until(due_s, give_up_s - self._clock()):
-                return empty_block(self._spec, self._next)
-            now_s = self._clock()
+            if not playback.wait_until(due_s, give_up_s - self.clock()):
+                return empty_block(self.spec, self._next)
+            now_s = self.clock()
             elapsed_s = now_s - start_s
-            number = max(self._next, math.floor(elapsed_s * self._rate_hz - 0.2))
-            if self._ffc_state(number / self._rate_hz) == "gap":
+            number = max(self._next, math.floor(elapsed_s * self.rate_hz - 0.2))
+            if self._ffc_state(number / self.rate_hz) == "gap":
                 self._next, number = number + 1, -1
-        ffc = self._ffc_state(number / self._rate_hz) == "frozen"
+        ffc = self._ffc_state(number / self.rate_hz) == "frozen"
         if ffc and self._frozen is not None:
-            self._playback.at(now_s)
+            playback.at(now_s)
             pixels = self._frozen
         else:
-            scenario, t_s = self._playback.at(now_s)
+            scenario, t_s = playback.at(now_s)
             pixels = self._frozen = self.picture(scenario, t_s, elapsed_s, number)
         self._next = number + 1
-        row = np.empty((1, self._spec.channel_count), np.int16)
+        row = np.empty((1, self.spec.channel_count), np.int16)
         row[0, :-2] = pixels.ravel()
         row[0, -2:] = (number % 32768, int(ffc))
-        return Block(self._spec, np.array([now_s]), row, number)
+        return Block(self.spec, np.array([now_s]), row, number)
 
     def close(self) -> None:
-        self._playback = None
+        super().close()
         self._renderer = None
         self._frozen = None
 
@@ -367,8 +340,8 @@ class SimulatedThermal(OpenedSource):
         for region, change in self._state(scenario, t_s).items():
             if abs(change) > 1e-3:
                 celsius += np.float32(change) * _sampled(skin.weights[region], at_x, at_y)
-        rng = np.random.default_rng([self._seed, 11, number])
-        celsius += rng.standard_normal(celsius.shape, dtype=np.float32) * np.float32(self._noise_celsius)
+        rng = np.random.default_rng([self.seed, 11, number])
+        celsius += rng.standard_normal(celsius.shape, dtype=np.float32) * np.float32(self.noise_celsius)
         celsius += self._pattern + np.float32(self.offset_celsius(elapsed_s))
         centi = np.asarray(np.round(celsius * 100.0), dtype=np.int16)
         centi[self._dead] = INVALID_CENTI_CELSIUS
@@ -379,7 +352,7 @@ class SimulatedThermal(OpenedSource):
 
         Without what the camera adds: `offset_celsius`, pattern and noise.
         """
-        return roi_celsius(self._state(scenario or self._scenario, t_s))
+        return roi_celsius(self._state(scenario or self.scenario, t_s))
 
     def roi_positions_px(
         self, t_s: float, scenario: Scenario | None = None
@@ -387,39 +360,39 @@ class SimulatedThermal(OpenedSource):
         """Where the regions' centres are in the thermal picture (px) at a time of the scenario."""
         if self._renderer is None:
             raise RuntimeError("SimulatedThermal.roi_positions_px before open")
-        script = scenario or self._scenario
+        script = scenario or self.scenario
         centers = np.array([(x, y) for x, y, _ in ROIS.values()])
         found = to_thermal_px(self._renderer.locate(centers, script.activations(t_s), script.head_pose(t_s)))
         return {region: (float(x), float(y)) for region, (x, y) in zip(ROIS, found, strict=True)}
 
     def offset_celsius(self, elapsed_s: float) -> float:
         """What the camera adds to all temperatures, this long after it was switched on."""
-        warm_up = self._drift_celsius * (math.exp(-max(elapsed_s, 0.0) / 8.0) - 1.0)
-        wander = 0.2 * self._drift_celsius * math.sin(2 * math.pi * elapsed_s / 97.0 + self._seed)
+        warm_up = self.drift_celsius * (math.exp(-max(elapsed_s, 0.0) / 8.0) - 1.0)
+        wander = 0.2 * self.drift_celsius * math.sin(2 * math.pi * elapsed_s / 97.0 + self.seed)
         jump = 0.0
         for k, ffc_s in enumerate(self._ffc_times(elapsed_s)):
-            size = np.random.default_rng([self._seed, 13, k]).uniform(0.5, 0.8)
+            size = np.random.default_rng([self.seed, 13, k]).uniform(0.5, 0.8)
             since_s = elapsed_s - ffc_s - FFC_GAP_S
             if since_s >= -1e-6:
                 jump += size * math.exp(-max(since_s, 0.0) / 60.0)
         return warm_up + wander + jump
 
     def _ffc_times(self, until_s: float) -> list[float]:
-        if self._ffc_period_s <= 0 or until_s < self._first_ffc_s:
+        if self.ffc_period_s <= 0 or until_s < self.first_ffc_s:
             return []
-        count = int((until_s - self._first_ffc_s) // self._ffc_period_s) + 1
+        count = int((until_s - self.first_ffc_s) // self.ffc_period_s) + 1
         # Older corrections have relaxed.
-        return [self._first_ffc_s + k * self._ffc_period_s for k in range(max(0, count - 4), count)]
+        return [self.first_ffc_s + k * self.ffc_period_s for k in range(max(0, count - 4), count)]
 
     def _ffc_state(self, elapsed_s: float) -> str:
         times = self._ffc_times(elapsed_s)
         if not times or elapsed_s - times[-1] >= FFC_GAP_S:
             return "open"
-        return "frozen" if elapsed_s - times[-1] < 2.0 / self._rate_hz else "gap"
+        return "frozen" if elapsed_s - times[-1] < 2.0 / self.rate_hz else "gap"
 
     def _due_s(self, number: int) -> float:
-        jitter = np.random.default_rng([self._seed, 15, number]).uniform(0.0, 0.06)
-        return (number + float(jitter)) / self._rate_hz
+        jitter = np.random.default_rng([self.seed, 15, number]).uniform(0.0, 0.06)
+        return (number + float(jitter)) / self.rate_hz
 
     def _state(self, scenario: Scenario, t_s: float) -> dict[str, float]:
         if id(scenario) not in self._body:
