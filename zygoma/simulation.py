@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from acquisition.clock import ManualClock
 from acquisition.stream import Block, EndOfStream
 from hardware.simulated import Scenario, simulated_source
@@ -12,28 +14,18 @@ def simulated_blocks(
     scenario: Scenario,
     *,
     start_s: float = 1000.0,
-    seed: int = 0,
-    rate_hz: float | None = None,
-    encode: bool = True,
     limit: int | None = None,
+    **options: Any,
 ) -> list[Block]:
     """All blocks of one device from the first to the last sample, as fast as they can be made.
 
     Args:
-        device, scenario, start_s, seed, rate_hz, encode: See `hardware.simulated.simulated_source`.
+        device, scenario, start_s, options: See `hardware.simulated.simulated_source`.
         limit: Stop after this many blocks.
     """
     clock = ManualClock(start_s)
     source = simulated_source(
-        device,
-        scenario,
-        clock=clock,
-        sleep=clock.sleep,
-        start_s=start_s,
-        seed=seed,
-        rate_hz=rate_hz,
-        encode=encode,
-        loop=False,
+        device, scenario, clock=clock, sleep=clock.sleep, start_s=start_s, loop=False, **options
     )
     blocks: list[Block] = []
     source.open()

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.clock import ManualClock
-from acquisition.stream import Block, EndOfStream, Kind
+from acquisition.stream import Block, Kind
 from fusion.events import FaceEvent
 from fusion.fuse import Fusion, FusionSettings
 from hardware.simulated import Scenario
-from hardware.simulated.camera import SimulatedCamera
 from processing.camera import CameraChain
 from processing.emg import MuscleActivity
 from processing.findings import Burst, Movement
@@ -131,7 +129,15 @@ def session(condition: Condition, seed: int, length_s: float) -> Session:
     scenario = condition.script(seed, length_s)
     chain, spotter = CameraChain(), MicroMovementSpotter()
     units, movements = [], []
-    for frame in _filmed(scenario, seed, condition.noise_grey_levels):
+    frames = simulated_blocks(
+        "camera",
+        scenario,
+        start_s=START_S,
+        seed=seed,
+        rate_hz=CAMERA_RATE_HZ,
+        noise_grey_levels=condition.noise_grey_levels,
+    )
+    for frame in frames:
         found = chain.process(frame)
         units.append(found.action_units)
         movements += spotter.process(found.motion, found.action_units)
@@ -180,29 +186,6 @@ def fused(
         tuple(said.events),
         1e3 * took_s / max(len(rows), 1),
     )
-
-
-def _filmed(scenario: Scenario, seed: int, noise_grey_levels: float) -> list[Block]:
-    clock = ManualClock(START_S)
-    camera = SimulatedCamera(
-        scenario,
-        clock=clock,
-        sleep=clock.sleep,
-        start_s=START_S,
-        rate_hz=CAMERA_RATE_HZ,
-        seed=seed,
-        loop=False,
-        noise_grey_levels=noise_grey_levels,
-    )
-    frames: list[Block] = []
-    with camera:
-        while True:
-            try:
-                block = camera.read(1.0)
-            except EndOfStream:
-                return frames
-            if len(block):
-                frames.append(block)
 
 
 def _joined(blocks: list[Block]) -> Block:
