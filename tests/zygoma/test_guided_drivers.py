@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,11 +15,11 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from acquisition.clock import ManualClock, lsl_clock
+from acquisition.clock import Clock, ManualClock, lsl_clock
 from acquisition.recorder import Recorder
 from acquisition.recording import Recording
 from acquisition.session import SessionInfo
-from acquisition.stream import StreamSpec
+from acquisition.stream import InvalidSignal, StreamSpec
 from tests.zygoma.guided_stage import EXAMPLES, GREEN, FlowOnly
 from zygoma.calibration import Calibration, load_calibration, replayed_calibration, session_calibration
 from zygoma.guided import session as session_module
@@ -162,9 +163,13 @@ class StubEngine:
     def snapshot(self) -> StubEngine:
         return self
 
+    def calibrate(self, calibration: Calibration) -> float:
+        raise ValueError("a pipeline changes its calibration once")
 
-def begun(tmp_path: Path) -> GuidedSession:
-    session = GuidedSession(load_protocol(EXAMPLES / "protocol-short.toml"), tmp_path, needs_page=False)
+
+def begun(tmp_path: Path, clock: Clock = lsl_clock) -> GuidedSession:
+    protocol = load_protocol(EXAMPLES / "protocol-short.toml")
+    session = GuidedSession(protocol, tmp_path, needs_page=False, clock=clock)
     session.attach(cast(Any, StubEngine()))
     session.tick()
     session.command("override", "no devices in this test")
@@ -235,6 +240,47 @@ def test_a_session_that_never_began_leaves_nothing(tmp_path: Path) -> None:
     session.close()
     assert session.summary["outcome"].startswith("aborted")
     assert not list(tmp_path.iterdir())
+
+
+# -- measurements ------------------------------------------------------------------------------------------
+
+
+def test_a_measurement_that_was_overtaken_says_nothing_about_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments: object) -> None:
+        at_work.set()
+        go_on.wait(20)
+        raise InvalidSignal("The frown was weak.")
+
+    monkeypatch.setattr(session_module.measuring, "measure_maximum", slow)
+    monkeypatch.setattr(session_module.measuring, "measure", lambda *arguments: Calibration())
+    session = begun(tmp_path, clock)
+
+    def wait_for(condition: Callable[[], bool]) -> None:
+        end_s = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end_s, session.view()
+            clock.now_s += 0.05
+            session.tick()
+            time.sleep(0.001)
+
+    for _ in ("rest", "smile"):
+        session.command("override", "left out in this test")
+    session.command("next")
+    wait_for(at_work.is_set)
+    session.command("override", "it takes too long")
+    assert session.view().kind is StepKind.NEUTRAL
+    go_on.set()
+    wait_for(lambda: session.view().phase is Phase.JUDGED)
+    assert session.view().problems == ()
+    # A calibration that cannot be used is told, not passed over.
+    session.command("next")
+    wait_for(lambda: any("calibration is not used" in entry.text for entry in session.flow.log))
+    session.close()
 
 
 # -- the calibration in the manifest -----------------------------------------------------------------------

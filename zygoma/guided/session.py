@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,9 @@ PAGE_SILENT_S = 2.0
 
 Span = tuple[float, float]
 
+Judgement: TypeAlias = tuple[Sequence[str], Sequence[str]]
+"""Problems of a step (none: it is good) and what was found, one sentence each."""
+
 
 class GuidedSession:
     """One session of one participant; also an `Onlooker` of the engine it runs beside.
@@ -105,6 +108,7 @@ class GuidedSession:
         self._lock = threading.RLock()
         self._worker = ThreadPoolExecutor(1, "zygoma-session")
         self._due: tuple[float, Callable[[], None]] | None = None
+        self._asked = 0
         self._heard: deque[tuple[str, float]] = deque()
         self._events: list[FaceEvent] = []
         self._page_seen_s = -np.inf
@@ -212,7 +216,7 @@ class GuidedSession:
             self._carry_out(self.flow.tick(self._health))
             if self._due is not None and self._due[0] <= self._clock():
                 (_, work), self._due = self._due, None
-                self._worker.submit(self._guarded, work)
+                self._worker.submit(work)
             if len(self.flow.log) != self._log_saved and self._recorder is not None and not stopped:
                 self._log_saved = len(self.flow.log)
                 self._recorder.set_guided(guided_record(self.flow))
@@ -234,7 +238,7 @@ class GuidedSession:
             # Nothing ticks any more: what waits for its time is done now.
             if self._due is not None:
                 (_, work), self._due = self._due, None
-                self._worker.submit(self._guarded, work)
+                self._worker.submit(work)
         self._worker.shutdown(wait=True)
         if self._failure is not None:
             failure, self._failure = self._failure, None
@@ -297,7 +301,7 @@ class GuidedSession:
             case MeasureNeutral():
                 self._after(self._clock(), self._measure)
             case ApplyCalibration():
-                self._worker.submit(self._guarded, self._apply)
+                self._worker.submit(self._apply)
             case MeasureLatency():
                 self._after(self._clock(), self._judge_latency)
             case Keep():
@@ -311,22 +315,26 @@ class GuidedSession:
                 last_s = max((showing.end_s for showing in self.flow.showings), default=-np.inf)
                 self._due = (-np.inf if reason else last_s + LAST_ANSWER_S, self._finish)
 
-    def _after(self, stamp_s: float, work: Callable[[], None]) -> None:
-        """Measure what ended at a stamp once its last samples have come; nothing else is waited for then."""
-        self._due = (stamp_s + ARRIVAL_S, work)
+    def _after(self, stamp_s: float, work: Callable[[], Judgement]) -> None:
+        """Measure what ended at a stamp once its last samples have come.
 
-    def _guarded(self, work: Callable[[], None]) -> None:
-        """Run in the worker; what goes wrong is the step's problem, with its sentence."""
+        Nothing else is waited for then, and what an earlier measurement still finds is not listened to.
+        """
+        self._asked += 1
+        self._due = (stamp_s + ARRIVAL_S, partial(self._judge, work, self._asked))
+
+    def _judge(self, work: Callable[[], Judgement], number: int) -> None:
+        """Measure, in the worker; what goes wrong is the step's problem, with its sentence."""
         try:
-            work()
+            problems, findings = work()
         except ZygomaError as error:
-            self._tell([str(error)], [])
+            problems, findings = [str(error)], []
         except Exception as error:
-            self._tell([f"This step could not be measured ({type(error).__name__}: {error})."], [])
-
-    def _tell(self, problems: Sequence[str], findings: Sequence[str]) -> None:
+            problems = [f"This step could not be measured ({type(error).__name__}: {error})."]
+            findings = []
         with self._lock:
-            self._carry_out(self.flow.measured(problems, findings))
+            if number == self._asked:
+                self._carry_out(self.flow.measured(problems, findings))
 
     def _start_recording(self, engine: Engine) -> None:
         protocol = self.protocol
@@ -346,38 +354,44 @@ class GuidedSession:
     def _kinds(self) -> list[Kind]:
         return [kind for kind in (Kind.CAMERA, Kind.EMG) if self.protocol.wants(kind)]
 
-    def _judge_rest(self) -> None:
+    def _judge_rest(self) -> Judgement:
         assert self._rest is not None
-        self._tell(*measuring.judge_rest(self._collector.collected().rows, self._rest, self._kinds()))
+        return measuring.judge_rest(self._collector.collected().rows, self._rest, self._kinds())
 
-    def _judge_maximum(self, muscle: Muscle) -> None:
+    def _judge_maximum(self, muscle: Muscle) -> Judgement:
         spans = self._attempts[muscle]
         found = measuring.measure_maximum(self._collector.collected().emg, {muscle: spans}, self._rest)
         words = [maximum.words for maximum in found.maxima.values()]
-        self._tell([f"Repeat the {POSES[muscle]}: {problem}." for problem in found.problems], words)
+        return [f"Repeat the {POSES[muscle]}: {problem}." for problem in found.problems], words
 
-    def _measure(self) -> None:
-        self._measured = measuring.measure(self._collector.collected(), self._rest, dict(self._attempts))
+    def _measure(self) -> Judgement:
+        measured = measuring.measure(self._collector.collected(), self._rest, dict(self._attempts))
+        self._measured = measured
         findings = []
-        if self._measured.neutral is not None:
-            findings.append(f"Neutral of {self._measured.neutral.frames} pictures.")
-        if self._measured.muscles:
-            findings.append(f"Rest and maximum of {len(self._measured.muscles)} muscles.")
-        self._tell([], findings)
+        if measured.neutral is not None:
+            findings.append(f"Neutral of {measured.neutral.frames} pictures.")
+        if measured.muscles:
+            findings.append(f"Rest and maximum of {len(measured.muscles)} muscles.")
+        return [], findings
 
     def _apply(self) -> None:
+        """Use the calibration from now on, in the worker: building the processors takes a moment."""
         measured, self._measured = self._measured, None
         self._collector.stop()
         if measured is None:
             return
         assert self._engine is not None and self._recorder is not None
-        from_s = self._engine.calibrate(measured)
-        self._recorder.set_calibration(replace(measured, from_s=from_s).to_json())
-        self._engine.mark("Calibrated")
+        try:
+            from_s = self._engine.calibrate(measured)
+            self._recorder.set_calibration(replace(measured, from_s=from_s).to_json())
+            self._engine.mark("Calibrated")
+        except Exception as error:
+            with self._lock:
+                self._carry_out(self.flow.note(f"the calibration is not used ({error})"))
 
-    def _judge_latency(self) -> None:
+    def _judge_latency(self) -> Judgement:
         assert self._engine is not None
-        self._tell(*measure_latency(self._engine, self._clock))
+        return measure_latency(self._engine, self._clock)
 
     # -- the end ---------------------------------------------------------------------------------------
 
