@@ -79,6 +79,13 @@ def test_every_screen_is_drawn_and_accessible() -> None:
         # Painted and confirmed by the page itself.
         expect(operator.locator("#left")).to_contain_text("2.5 s")
         assert len(session.flow.showings) == 1
+        # Shown again: neither the first showing's end nor its picture cuts into the second one.
+        session.flow.redo()
+        expect(participant.locator("#cross")).to_be_visible()
+        session.wait(0.6)
+        expect(participant.locator("#picture")).to_be_visible()
+        expect(operator.locator("#left")).to_contain_text("2.5 s")
+        assert len(session.flow.showings) == 2
         session.wait(2.6)
         expect(participant.locator("#form")).to_be_visible()
         assert not violations(participant)

@@ -10,22 +10,24 @@ const [text, picture, film, form, begin, offline] = ["text", "picture", "film", 
 
 let formKey = "";
 let shownKey = "";
+let wantedKey = "";
 let loaded = "";
 let answeredAt = performance.now();
 
+/** Send; resolves to "" or to what is wrong, and never rejects. */
 async function post(path, values) {
   const answer = await fetch(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(values),
-  });
-  if (answer.ok) return "";
-  const { detail } = await answer.json().catch(() => ({ detail: "" }));
+  }).catch(() => null);
+  if (answer?.ok) return "";
+  const detail = (await answer?.json().catch(() => null))?.detail;
   return typeof detail === "string" && detail ? detail : "This could not be sent; please try again.";
 }
 
 function load(stimulus) {
-  if (!stimulus || loaded === stimulus.id || body.dataset.show === "stimulus") return;
+  if (!stimulus || loaded === stimulus.id) return;
   loaded = stimulus.id;
   const address = `/api/session/stimulus/${encodeURIComponent(stimulus.id)}`;
   if (stimulus.medium === "video") film.src = address;
@@ -39,25 +41,32 @@ function painted() {
 
 async function present(stimulus, key) {
   if (shownKey === key) return;
-  load(stimulus);
   shownKey = key;
+  // What is still on the screen goes before its picture is exchanged.
+  leave("cross");
+  load(stimulus);
   body.dataset.medium = stimulus.medium;
-  if (stimulus.medium === "video") {
-    film.currentTime = 0;
-    // Without a click before, browsers play without sound only.
-    await film.play().catch(() => { film.muted = true; return film.play(); }).catch(() => {});
-  } else {
-    await picture.decode().catch(() => {});
-  }
+  const ready = await (stimulus.medium === "video" ? play() : picture.decode()).then(() => true, () => false);
+  if (!ready) loaded = "";
+  // The operator may have stopped or repeated it meanwhile.
+  if (wantedKey !== key) return;
   body.dataset.show = "stimulus";
   await painted();
-  post("/api/session/shown", { stimulus: stimulus.id });
+  // What could not be shown is not confirmed; the session notes that.
+  if (ready && wantedKey === key) post("/api/session/shown", { stimulus: stimulus.id });
   // Gone on time, without the way over the network.
-  setTimeout(() => { if (body.dataset.show === "stimulus") leave("cross"); }, stimulus.duration_s * 1000);
+  setTimeout(() => { if (shownKey === key && body.dataset.show === "stimulus") leave("cross"); }, stimulus.duration_s * 1000);
+}
+
+async function play() {
+  film.currentTime = 0;
+  film.muted = false;
+  // Without a click before, browsers play without sound only.
+  await film.play().catch(() => { film.muted = true; return film.play(); });
 }
 
 function leave(show) {
-  if (show !== "stimulus" && !film.paused) film.pause();
+  if (!film.paused) film.pause();
   body.dataset.show = show;
 }
 
@@ -72,6 +81,7 @@ function pose(screen) {
 
 function draw(screen) {
   if (text.textContent !== screen.text) text.textContent = screen.text;
+  wantedKey = screen.show === "stimulus" ? screen.key : "";
   if (screen.show === "stimulus") {
     present(screen.stimulus, screen.key);
     return;
@@ -82,7 +92,7 @@ function draw(screen) {
     build(form, screen.scales, screen.emotions, (report) => post("/api/session/report", report));
   }
   leave(screen.show);
-  load(screen.next);
+  load(screen.next); // Ahead of its time; nothing of it is on the screen now.
 }
 
 async function poll() {
