@@ -60,11 +60,11 @@ def test_both_pages_and_their_files_come_without_foreign_addresses(client: httpx
         "/participant/static/%2e%2e/flow.py",
         "/participant/static/participant.html",
         "/participant/static/",
-        "/api/session/stimulus/..%2f..%2fpyproject.toml",
-        "/api/session/stimulus/stimuli%2fsunny.png",
-        "/api/session/stimulus/%2fetc%2fpasswd",
-        "/api/session/stimulus/sunny%00",
-        "/api/session/stimulus/" + "x" * 3000,
+        "/participant/stimulus/..%2f..%2fpyproject.toml",
+        "/participant/stimulus/stimuli%2fsunny.png",
+        "/participant/stimulus/%2fetc%2fpasswd",
+        "/participant/stimulus/sunny%00",
+        "/participant/stimulus/" + "x" * 3000,
     ],
 )
 def test_only_what_the_protocol_names_is_served(client: httpx.Client, path: str) -> None:
@@ -72,7 +72,7 @@ def test_only_what_the_protocol_names_is_served(client: httpx.Client, path: str)
 
 
 def test_a_stimulus_is_served_as_what_it_is(client: httpx.Client) -> None:
-    answer = client.get("/api/session/stimulus/sunny")
+    answer = client.get("/participant/stimulus/sunny")
     assert answer.content == (EXAMPLES / "stimuli" / "sunny.png").read_bytes()
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -88,8 +88,8 @@ def test_a_stimulus_that_became_a_link_to_elsewhere_is_not_served(tmp_path: Path
     (tmp_path / "stimuli" / "sunny.png").unlink()
     (tmp_path / "stimuli" / "sunny.png").symlink_to("/etc/hostname")
     with client_of(session, Access.on_this_machine()) as client:
-        assert client.get("/api/session/stimulus/sunny").status_code == 404
-        assert client.get("/api/session/stimulus/storm").status_code == 200
+        assert client.get("/participant/stimulus/sunny").status_code == 404
+        assert client.get("/participant/stimulus/storm").status_code == 200
 
 
 def test_commands_go_to_the_flow_and_refusals_come_back_as_a_sentence(
@@ -108,18 +108,18 @@ def test_commands_go_to_the_flow_and_refusals_come_back_as_a_sentence(
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("command", b"not json"),
-        ("command", b'{"name": "halt"}'),
-        ("command", b'{"name": "__init__"}'),
-        ("command", b'{"name": "next", "more": 1}'),
-        ("command", b'{"name": "note", "text": "' + b"x" * 501 + b'"}'),
-        ("command", b"[" * 20000),
-        ("shown", b'{"stimulus": 7}'),
-        ("shown", b'{"stimulus": "' + b"x" * 65 + b'"}'),
-        ("report", b"[]"),
-        ("report", b'{"valence": 99}'),
-        ("report", b'{"valence": NaN}'),
-        ("report", b"\xff\xfe"),
+        ("api/session/command", b"not json"),
+        ("api/session/command", b'{"name": "halt"}'),
+        ("api/session/command", b'{"name": "__init__"}'),
+        ("api/session/command", b'{"name": "next", "more": 1}'),
+        ("api/session/command", b'{"name": "note", "text": "' + b"x" * 501 + b'"}'),
+        ("api/session/command", b"[" * 20000),
+        ("participant/shown", b'{"stimulus": 7}'),
+        ("participant/shown", b'{"stimulus": "' + b"x" * 65 + b'"}'),
+        ("participant/report", b"[]"),
+        ("participant/report", b'{"valence": 99}'),
+        ("participant/report", b'{"valence": NaN}'),
+        ("participant/report", b"\xff\xfe"),
     ],
 )
 def test_malformed_messages_are_refused(
@@ -127,42 +127,64 @@ def test_malformed_messages_are_refused(
 ) -> None:
     headers = {"content-type": "application/json"}
     before = session.view()
-    answer = client.post(f"/api/session/{path}", content=body, headers=headers)
+    answer = client.post(f"/{path}", content=body, headers=headers)
     assert 400 <= answer.status_code < 500
     assert session.view() == before
 
 
 def test_oversized_messages_are_refused(client: httpx.Client) -> None:
     body = b'{"text": "' + b"x" * MESSAGE_LIMIT_BYTES + b'"}'
-    answer = client.post("/api/session/report", content=body, headers={"content-type": "application/json"})
+    answer = client.post("/participant/report", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 413
 
 
 def test_another_site_can_neither_command_nor_answer(client: httpx.Client, session: FlowOnly) -> None:
     session.flow.tick(GREEN)
-    for path in ("command", "report", "shown"):
-        answer = client.post(
-            f"/api/session/{path}", json={"name": "next"}, headers={"origin": "https://example.org"}
-        )
+    for path in ("/api/session/command", "/participant/report", "/participant/shown"):
+        answer = client.post(path, json={"name": "next"}, headers={"origin": "https://example.org"})
         assert answer.status_code == 403
     assert session.view().kind is StepKind.PREFLIGHT
     assert client.get("/session", headers={"host": "example.org"}).status_code == 400
 
 
-def test_a_second_display_may_answer_the_form_but_not_command(session: FlowOnly) -> None:
+def test_the_participants_page_may_answer_the_form_and_nothing_else(session: FlowOnly) -> None:
     access = Access.on_the_network()
     session.go_to(StepKind.REPORT)
     with client_of(session, access) as client:
         assert client.get("/session").status_code == 401
-        client.cookies.set("zygoma_token", access.view_token or "")
-        assert client.post("/api/session/command", json={"name": "redo"}).status_code == 403
-        assert client.post("/api/session/report", json=FORM).status_code == 200
+        assert client.get("/participant").status_code == 401
+        assert client.get(f"/participant?token={access.participant_token}").status_code == 303
+        assert client.get("/participant").status_code == 200
+        assert client.get("/participant/screen").json()["show"] == "form"
+        for path in ("/session", "/api/session/view", "/participantx"):
+            assert client.get(path).status_code == 401
+        assert client.post("/api/session/command", json={"name": "redo"}).status_code == 401
+        assert client.post("/participant/report", json=FORM).status_code == 200
     assert session.flow.reports[0].report is not None
+
+
+def test_a_second_display_sees_the_operators_panel_but_neither_commands_nor_answers(
+    session: FlowOnly,
+) -> None:
+    access = Access.on_the_network()
+    session.go_to(StepKind.REPORT)
+    with client_of(session, access) as client:
+        client.get(f"/session?token={access.view_token}")
+        assert client.get("/api/session/view").status_code == 200
+        assert client.post("/api/session/command", json={"name": "redo"}).status_code == 403
+        assert client.get("/participant/screen").status_code == 401
+        assert client.post("/participant/report", json=FORM).status_code == 401
+        # The operator's own browser may open any of the addresses and stays the operator's.
+        client.get(f"/session?token={access.token}")
+        client.get(f"/participant?token={access.participant_token}")
+        assert client.get("/participant/screen").status_code == 200
+        assert client.post("/api/session/command", json={"name": "note", "text": "x"}).status_code == 200
+    assert not session.flow.reports
 
 
 def test_the_screen_of_the_participant_follows_the_flow(client: httpx.Client, session: FlowOnly) -> None:
     def screen() -> dict[str, Any]:
-        return dict(client.get("/api/session/screen").json())
+        return dict(client.get("/participant/screen").json())
 
     assert screen()["show"] == "text"
     assert session.pages_seen == 1
@@ -179,19 +201,19 @@ def test_the_screen_of_the_participant_follows_the_flow(client: httpx.Client, se
     session.flow.next()
     session.wait(0.6)
     assert screen()["stimulus"] == {"id": "sunny", "medium": "image", "duration_s": 2.5}
-    client.post("/api/session/shown", json={"stimulus": "sunny"})
+    client.post("/participant/shown", json={"stimulus": "sunny"})
     assert session.view().part == "show"
     session.wait(2.6)
     form = screen()
     assert form["show"] == "form"
     assert form["emotions"] == list(EMOTIONS)
     assert form["next"]["id"] == "storm"
-    refused = client.post("/api/session/report", json={"valence": 5})
+    refused = client.post("/participant/report", json={"valence": 5})
     assert refused.status_code == 422
     assert "arousal" in refused.json()["detail"]
-    assert client.post("/api/session/report", json=FORM).status_code == 200
-    assert client.post("/api/session/report", json=FORM).status_code == 409
-    assert "operator" not in client.get("/api/session/screen").text
+    assert client.post("/participant/report", json=FORM).status_code == 200
+    assert client.post("/participant/report", json=FORM).status_code == 409
+    assert "operator" not in client.get("/participant/screen").text
 
 
 def test_the_operator_sees_everything(client: httpx.Client, session: FlowOnly) -> None:

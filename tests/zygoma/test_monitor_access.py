@@ -12,10 +12,10 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from acquisition.stream import DeviceNotFound
-from zygoma.monitor.access import COOKIE, Access, OperatorOnly, Role
+from zygoma.monitor.access import Access, OperatorOnly, Role
 from zygoma.monitor.server import MonitorServer, build_app
 
-NETWORK = Access(token="operators-token", view_token="viewers-token")
+NETWORK = Access(token="operators-token", view_token="viewers-token", participant_token="participants-token")
 """As on a network, but bound to this machine."""
 
 
@@ -134,14 +134,18 @@ def test_the_network_needs_the_token_once_and_a_cookie_afterwards(network: httpx
     assert network.get("/thing").json() == {"thing": 1}
 
 
-def test_the_redirect_that_drops_the_token_stays_on_this_server(network: httpx.Client) -> None:
-    answer = network.get(f"{origin_of(network)}//evil.example/?token={NETWORK.token}")
-    assert answer.headers["location"] == "/"
+@pytest.mark.parametrize("path", ["//evil.example/", "/%5Cevil.example", "/%0d%0aSet-Cookie:x", "/%C3%BC%00"])
+def test_the_redirect_that_drops_the_token_stays_on_this_server(network: httpx.Client, path: str) -> None:
+    location = network.get(f"{origin_of(network)}{path}?token={NETWORK.token}").headers["location"]
+    assert location.startswith("/")
+    assert not location.startswith(("//", "/\\"))
+    assert location.isascii()
+    assert location.isprintable()
 
 
 def test_a_second_display_may_watch_and_do_nothing_else(network: httpx.Client) -> None:
-    assert NETWORK.role_of(NETWORK.view_token) is Role.VIEWER
-    network.cookies.set(COOKIE, NETWORK.view_token or "")
+    assert NETWORK.role_of(NETWORK.view_token or "") is Role.VIEWER
+    network.cookies.set(Role.VIEWER.cookie, NETWORK.view_token or "")
     assert network.get("/thing").status_code == 200
     assert network.post("/thing", json={}).status_code == 403
 
@@ -168,8 +172,20 @@ def test_a_websocket_needs_the_right_origin_and_the_token(here: httpx.Client, ne
 
 def test_every_run_has_tokens_of_its_own() -> None:
     one, other = Access.on_the_network(), Access.on_the_network()
-    assert len({one.token, one.view_token, other.token, other.view_token}) == 4
-    assert min(len(token or "") for token in (one.token, one.view_token)) >= 32
+    tokens = [
+        token or ""
+        for access in (one, other)
+        for token in (access.token, access.view_token, access.participant_token)
+    ]
+    assert len(set(tokens)) == 6
+    assert min(map(len, tokens)) >= 32
+
+
+@pytest.mark.parametrize("token", ["", "operators-toke", "operators-token ", "ä", "None"])
+def test_what_is_no_token_opens_nothing(token: str) -> None:
+    assert NETWORK.role_of(token) is None
+    assert NETWORK.role_for("/participant", [token]) is None
+    assert Access(token="a").role_for("/view", [token]) is None
 
 
 def test_an_open_network_without_a_token_cannot_be_asked_for() -> None:

@@ -1,8 +1,8 @@
 """Paths of the guided session: the operator's panel, the participant's page, and what both ask for.
 
-The monitor's `Guard` stands in front of every one of them. Commands are the operator's; what the page of the
-participant sends (a painted stimulus, a form) is taken from any display that was let in, and only when it is
-awaited.
+The monitor's `Guard` stands in front of every one of them: what lies below ``/participant`` is for the bearer
+of the participant's token and for the operator, who alone may command. What the participant's page sends (a
+painted stimulus, a form) is taken only when it is awaited.
 """
 
 from __future__ import annotations
@@ -81,12 +81,12 @@ def session_router(session: GuidedSession) -> APIRouter:
             "summary": session.read_summary(),
         }
 
-    @router.get("/api/session/screen")
+    @router.get("/participant/screen")
     def participant_screen() -> dict[str, Any]:
         session.page_seen()
         return screen(session.protocol, session.view())
 
-    @router.get("/api/session/stimulus/{stimulus_id}")
+    @router.get("/participant/stimulus/{stimulus_id}")
     def stimulus_file(stimulus_id: str) -> FileResponse:
         try:
             path = stimulus_path(session.protocol, find_stimulus(session.protocol, stimulus_id))
@@ -104,12 +104,12 @@ def session_router(session: GuidedSession) -> APIRouter:
             raise HTTPException(409, str(error)) from None
         return view_record(session.view())
 
-    @router.post("/api/session/shown")
+    @router.post("/participant/shown")
     def shown(body: Shown) -> dict[str, bool]:
         session.shown(body.stimulus)
         return {"ok": True}
 
-    @router.post("/api/session/report")
+    @router.post("/participant/report")
     def report(body: dict[str, Any] = Body()) -> dict[str, bool]:  # noqa: B008  (FastAPI reads it so)
         try:
             session.report(body)

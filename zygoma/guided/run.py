@@ -154,13 +154,10 @@ def _nobody_obeys(expression: str, start_s: float, end_s: float) -> None:
 
 def _serve(monitor: Monitor, engine: Engine, session: GuidedSession) -> None:
     server = monitor.serve(engine.snapshot, engine.mark, [session_router(session)])
-    base, _, query = server.url.partition("?")
-    view_base, _, view_query = server.view_url.partition("?")
+    access = server.access
     pages = {
-        "Operator": f"{base.rstrip('/')}/session" + (f"?{query}" if query else ""),
-        "Participant": view_base.removesuffix("/view")
-        + "/participant"
-        + (f"?{view_query}" if view_query else ""),
+        "Operator": server.address("/session", access.token),
+        "Participant": server.address("/participant", access.participant_token),
         "Monitor": server.url,
     }
     for name, address in pages.items():

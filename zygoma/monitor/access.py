@@ -9,13 +9,13 @@ from __future__ import annotations
 import ipaddress
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Annotated, Any, cast
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from fastapi import Depends, HTTPException
 from starlette.requests import HTTPConnection
@@ -29,7 +29,6 @@ MESSAGE_LIMIT_BYTES = 64 * 1024
 VIEWERS_LIMIT = 8
 """Pages that may watch at once."""
 
-COOKIE = "zygoma_token"
 ROLE_KEY = "zygoma.role"
 TOKEN_BYTES = 24
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -37,10 +36,20 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Role(StrEnum):
-    """What a connection may do."""
+    """What a connection may do: everything, watch the monitor, or be the participant's page of a session."""
 
     OPERATOR = "operator"
     VIEWER = "viewer"
+    PARTICIPANT = "participant"
+
+    @property
+    def cookie(self) -> str:
+        """Name of the cookie its token is kept in; a browser may have those of several."""
+        return f"zygoma_{self}"
+
+
+PARTICIPANT_PATH = "/participant"
+"""All that the participant's page is and asks for lies below it; nothing of the monitor does."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,7 @@ class Access:
         host: Address to bind.
         token: Needed by operators when the network is let in; None on this machine alone.
         view_token: Lets a second display watch and do nothing else.
+        participant_token: Lets the participant's page show and answer what the session asks, nothing else.
         certificate, key: PEM files for TLS; None speaks plain HTTP.
         message_limit_bytes, viewers_limit: See the constants of these names.
     """
@@ -58,6 +68,7 @@ class Access:
     host: str = "127.0.0.1"
     token: str | None = None
     view_token: str | None = None
+    participant_token: str | None = None
     certificate: Path | None = None
     key: Path | None = None
     message_limit_bytes: int = MESSAGE_LIMIT_BYTES
@@ -80,28 +91,34 @@ class Access:
     @classmethod
     def on_the_network(cls, **options: Any) -> Access:
         """Reachable from the local network with fresh random tokens."""
-        return cls(
-            host="0.0.0.0",
-            token=secrets.token_urlsafe(TOKEN_BYTES),
-            view_token=secrets.token_urlsafe(TOKEN_BYTES),
-            **options,
-        )
+        token, view_token, participant_token = (secrets.token_urlsafe(TOKEN_BYTES) for _ in range(3))
+        return cls("0.0.0.0", token, view_token, participant_token, **options)
 
     @property
     def scheme(self) -> str:
         """``https`` with TLS, else ``http``."""
         return "http" if self.certificate is None else "https"
 
-    def role_of(self, token: str | None) -> Role | None:
-        """What the bearer of `token` may do; None when it opens nothing. Compared in constant time."""
+    def role_of(self, token: str) -> Role | None:
+        """Whose token it is; None when it opens nothing. Compared in constant time."""
+        found = None
+        for role, own in (
+            (Role.OPERATOR, self.token),
+            (Role.VIEWER, self.view_token),
+            (Role.PARTICIPANT, self.participant_token),
+        ):
+            if own is not None and secrets.compare_digest(token.encode(), own.encode()):
+                found = role
+        return found
+
+    def role_for(self, path: str, tokens: Iterable[str]) -> Role | None:
+        """What the bearer of `tokens` may do at `path`; None when nothing."""
         if self.token is None:
             return Role.OPERATOR
-        given = (token or "").encode()
-        operator = secrets.compare_digest(given, self.token.encode())
-        viewer = secrets.compare_digest(given, (self.view_token or self.token).encode())
-        if operator:
-            return Role.OPERATOR
-        return Role.VIEWER if viewer else None
+        roles = {self.role_of(token) for token in tokens}
+        below = path == PARTICIPANT_PATH or path.startswith(f"{PARTICIPANT_PATH}/")
+        wanted = (Role.OPERATOR, Role.PARTICIPANT if below else Role.VIEWER)
+        return next((role for role in wanted if role in roles), None)
 
     def accepts_host(self, host: str) -> bool:
         """Whether a Host header names this server: an address, or ``localhost``, never a foreign name.
@@ -193,7 +210,7 @@ class Guard:
         host = headers.get("host", "")
         refusal = self._refusal(scope, headers, host)
         if refusal is None:
-            role = self._access.role_of(_token(scope, headers))
+            role = self._access.role_for(scope["path"], _tokens(scope, headers))
             if role is None:
                 refusal = (401, "Open the address that zygoma printed when it started: it carries the token.")
             else:
@@ -203,9 +220,7 @@ class Guard:
         elif refusal is not None:
             await _answer(send, *refusal, headers=security_headers(host) if refusal[0] != 400 else {})
         elif self._access.token is not None and "token" in _query(scope):
-            await _keep_token(
-                scope, send, security_headers(host), secure=self._access.certificate is not None
-            )
+            await self._keep_token(scope, send, security_headers(host))
         else:
             await self._http(scope, receive, send, headers, host)
 
@@ -218,6 +233,21 @@ class Guard:
         if changes and headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return 403, "Another site's page may not use this server."
         return None
+
+    async def _keep_token(self, scope: Scope, send: Send, headers: Mapping[str, str]) -> None:
+        """Move the token from the address, where it could be read over a shoulder, into a cookie."""
+        query = _query(scope)
+        token = query.pop("token")[0]
+        # Quoted, and with one slash at its start: it stays an address on this server.
+        target = (
+            "/" + quote(scope["path"].lstrip("/")) + (f"?{urlencode(query, doseq=True)}" if query else "")
+        )
+        changed = {**headers, "Location": target}
+        role = self._access.role_of(token)
+        if role is not None:
+            secure = "; Secure" if self._access.certificate is not None else ""
+            changed["Set-Cookie"] = f"{role.cookie}={token}; Path=/; HttpOnly; SameSite=Strict{secure}"
+        await _answer(send, 303, "", headers=changed)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send, *, refused: bool) -> None:
         if refused:
@@ -284,26 +314,14 @@ def _query(scope: Scope) -> dict[str, list[str]]:
     return parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
 
 
-def _token(scope: Scope, headers: Mapping[str, str]) -> str | None:
-    """The token of a request: in the address printed at the start, afterwards in a cookie."""
-    given = _query(scope).get("token")
-    if given:
-        return given[0]
+def _tokens(scope: Scope, headers: Mapping[str, str]) -> list[str]:
+    """The tokens of a request: in the address printed at the start, afterwards in cookies."""
     try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        cookies = SimpleCookie(headers.get("cookie", ""))
     except CookieError:
-        return None
-    return cookie.value if cookie is not None else None
-
-
-async def _keep_token(scope: Scope, send: Send, headers: Mapping[str, str], *, secure: bool) -> None:
-    """Move the token from the address, where it could be read over a shoulder, into a cookie."""
-    query = _query(scope)
-    token = query.pop("token")[0]
-    path = scope["path"] if not scope["path"].startswith("//") else "/"
-    target = path + (f"?{urlencode(query, doseq=True)}" if query else "")
-    cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
-    await _answer(send, 303, "", headers={**headers, "Location": target, "Set-Cookie": cookie})
+        cookies = SimpleCookie()
+    kept = [cookies[role.cookie].value for role in Role if role.cookie in cookies]
+    return [*_query(scope).get("token", []), *kept]
 
 
 async def _answer(send: Send, status: int, detail: str, *, headers: Mapping[str, str]) -> None:

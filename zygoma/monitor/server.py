@@ -1,7 +1,7 @@
 """The monitor's web server: one thread with uvicorn, the page's files, and the routers it is given.
 
 Paths are shared out: ``/``, ``/view``, ``/ws``, ``/static`` and ``/api/...`` belong to the monitor;
-``/api/session/...`` and ``/participant...`` to the guided session.
+``/session`` and ``/api/session/...`` to a session's operator, ``/participant...`` to its participant.
 """
 
 from __future__ import annotations
@@ -76,14 +76,15 @@ class MonitorServer:
     @property
     def url(self) -> str:
         """What to open in the browser; with the operator's token when there is one."""
-        return self._url("/", self.access.token)
+        return self.address("/", self.access.token)
 
     @property
     def view_url(self) -> str:
         """The read-only page for a second display."""
-        return self._url("/view", self.access.view_token)
+        return self.address("/view", self.access.view_token)
 
-    def _url(self, path: str, token: str | None) -> str:
+    def address(self, path: str, token: str | None) -> str:
+        """What to open for `path`, with `token` where one is needed."""
         host = "127.0.0.1" if self.access.token is None else lan_address()
         query = "" if token is None else f"?token={token}"
         return f"{self.access.scheme}://{host}:{self.port}{path}{query}"

@@ -29,7 +29,7 @@ async function post(path, values) {
 function load(stimulus) {
   if (!stimulus || loaded === stimulus.id) return;
   loaded = stimulus.id;
-  const address = `/api/session/stimulus/${encodeURIComponent(stimulus.id)}`;
+  const address = `/participant/stimulus/${encodeURIComponent(stimulus.id)}`;
   if (stimulus.medium === "video") film.src = address;
   else picture.src = address;
 }
@@ -53,7 +53,7 @@ async function present(stimulus, key) {
   body.dataset.show = "stimulus";
   await painted();
   // What could not be shown is not confirmed; the session notes that.
-  if (ready && wantedKey === key) post("/api/session/shown", { stimulus: stimulus.id });
+  if (ready && wantedKey === key) post("/participant/shown", { stimulus: stimulus.id });
   // Gone on time, without the way over the network.
   setTimeout(() => { if (shownKey === key && body.dataset.show === "stimulus") leave("cross"); }, stimulus.duration_s * 1000);
 }
@@ -89,7 +89,7 @@ function draw(screen) {
   if (screen.show === "pose") pose(screen);
   if (screen.show === "form" && formKey !== screen.key) {
     formKey = screen.key;
-    build(form, screen.scales, screen.emotions, (report) => post("/api/session/report", report));
+    build(form, screen.scales, screen.emotions, (report) => post("/participant/report", report));
   }
   leave(screen.show);
   load(screen.next); // Ahead of its time; nothing of it is on the screen now.
@@ -97,7 +97,7 @@ function draw(screen) {
 
 async function poll() {
   try {
-    const answer = await fetch("/api/session/screen", { cache: "no-store" });
+    const answer = await fetch("/participant/screen", { cache: "no-store" });
     if (!answer.ok) throw new Error(String(answer.status));
     const screen = await answer.json();
     draw(screen);
