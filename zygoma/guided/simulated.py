@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 from acquisition.clock import Clock, lsl_clock
 from acquisition.stream import Source, ZygomaError
-from hardware.simulated import Scenario, ScriptedEvent, SimulatedCamera, SimulatedEmg, SimulatedThermal
+from hardware.simulated import Scenario, ScriptedEvent, simulated_source
 from zygoma.publish import publish
 
-CAMERA_RATE_HZ = 15.0
-"""Drawn in the session's own process, so no more than it needs."""
+CAMERA_SIZE_PX = (480, 360)
+"""Drawn in the session's own process: 4 ms a frame, about half of what VGA takes."""
 
 REACTION_S = 0.35
 REACTION_TO_STIMULUS_S = 1.0
@@ -62,13 +62,17 @@ class SimulatedParticipant:
         self._script = ObedientScenario(seed, LONGEST_SESSION_S, (), sway_px=0.8)
         self._asked = 0
         self._stop = threading.Event()
-        script, start_s, sleep = self._script, self._start_s, time.sleep
-        self._sources: list[Source] = [
-            SimulatedCamera(
-                script, clock=clock, sleep=sleep, start_s=start_s, seed=seed, rate_hz=CAMERA_RATE_HZ
-            ),
-            SimulatedEmg(script, clock=clock, sleep=sleep, start_s=start_s, seed=seed),
-            SimulatedThermal(script, clock=clock, sleep=sleep, start_s=start_s, seed=seed),
+        self._sources = [
+            simulated_source(
+                kind,
+                self._script,
+                clock=clock,
+                sleep=time.sleep,
+                start_s=self._start_s,
+                seed=seed,
+                size_px=CAMERA_SIZE_PX,
+            )
+            for kind in ("camera", "emg", "thermal")
         ]
         self._threads: list[threading.Thread] = []
 
