@@ -78,11 +78,6 @@ class XdfWriter:
         self._sync_due_s = now_s + SYNC_INTERVAL_S
         self._put(MAGIC + encode_chunk(Tag.FILE_HEADER, FILE_HEADER))
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes written so far."""
-        return self._size
-
     def add_stream(self, header_xml: str, channel_format: str, channel_count: int) -> int:
         """Begin a stream, at any time of the recording.
 

@@ -34,16 +34,11 @@ class Playback:
         Raises:
             EndOfStream: The scenario is over and does not loop.
         """
-        number, local_s = self.pass_at(clock_s)
-        return self.scenario(number), local_s
-
-    def pass_at(self, clock_s: float) -> tuple[int, float]:
-        """Number of the pass and time within it; raises as `at` does."""
         elapsed_s = max(clock_s - self.start_s, 0.0)
         number = int(elapsed_s // self._first.duration_s)
         if number > 0 and not self.loop:
             raise EndOfStream("The simulated scenario is over; start it with loop=True to go on.")
-        return number, elapsed_s - number * self._first.duration_s
+        return self.scenario(number), elapsed_s - number * self._first.duration_s
 
     def upcoming(self, rate_hz: float) -> int:
         """Number of the first sample, counted from the start, that is not past yet."""

@@ -319,10 +319,6 @@ class Scenario:
                 total[a:b, units] += event.envelope(t[a:b])[:, None, None] * peak[units]
         return _capped(total)
 
-    def eyelids(self, t_s: float) -> tuple[float, float]:
-        """Closure (0 open, 1 shut) of the left and the right eye."""
-        return lid_closure(self.activations(t_s))
-
     def head_pose(self, t_s: float) -> HeadPose:
         """Where the head is; it starts and ends a scenario at rest, so that repetitions join smoothly."""
         frequency, phase, weight = self._sway_waves
