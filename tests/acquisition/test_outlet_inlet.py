@@ -14,7 +14,6 @@ import pytest
 
 from acquisition.clock import lsl_clock
 from acquisition.inlet import LslInlet, slewed
-from acquisition.lsl_metadata import to_stream_info
 from acquisition.outlet import LslOutlet
 from acquisition.stream import (
     Block,
@@ -417,13 +416,12 @@ def test_rate_is_measured_by_the_stamps():
     spec = emg_spec(500.0)
     with connected(spec) as (outlet, inlet):
         times = lsl_clock() + np.arange(600) / 498.0
-        for start in range(0, 600, 50):
-            block = Block(spec, times[start : start + 50], np.zeros((50, 2), np.float32), start)
-            outlet.push(block)
-        receive(inlet, 600)
+        assert np.isnan(inlet.health.effective_rate_hz)
+        for start in range(0, 600, 200):
+            outlet.push(Block(spec, times[start : start + 200], np.zeros((200, 2), np.float32), start))
+            receive(inlet, 200)
         assert inlet.health.lost == 0
-        rate_hz = inlet.health.effective_rate_hz
-        assert np.isnan(rate_hz) or rate_hz == pytest.approx(498.0, rel=1e-3)
+        assert inlet.health.effective_rate_hz == pytest.approx(498.0)
 
 
 @pytest.mark.parametrize(
@@ -453,10 +451,3 @@ def test_stamps_of_another_machine_are_brought_to_this_clock(monkeypatch: pytest
         outlet.push(Block(spec, times, np.zeros((5, 2), np.float32), 0))
         np.testing.assert_array_equal(joined(receive(inlet, 5)).timestamps, times)
         assert inlet.health.clock_offset_s == 0.0
-
-
-def test_announcement_is_the_spec():
-    spec = emg_spec()
-    with connected(spec) as (_, inlet):
-        assert inlet.spec == spec
-        assert to_stream_info(inlet.spec).source_id() == spec.source_id
