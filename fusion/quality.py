@@ -1,16 +1,20 @@
 """When the picture of the face becomes doubtful and when it is sound again, as events of type ``quality``.
 
+What a thermal camera tells of itself (FFC, dead pixels, warming up, face lost) becomes such events as well.
+
 The ``flags`` channel has a bit per doubt (`processing.face_quality`); here each bit becomes two events: one
 when it has held for half a second, and one, with the whole stretch, when it has gone for as long.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from acquisition.stream import Block
 from fusion.events import FaceEvent
 from processing.face_quality import FLAG_WORDS, FaceFlag, flags_in
+from processing.thermal_model import ThermalEvent
 
 HOLD_S = 0.5
 """A flag, or its absence, counts once it has lasted this long: single frames make no event."""
@@ -89,6 +93,32 @@ class QualityEvents:
                 events.append(_ended(flag, stretch.number, stretch.onset_s, stretch.since_s))
                 stretch.number = None
         return events
+
+
+class ThermalQuality:
+    """Turns what happened to the thermal signal into quality events, numbered through."""
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def process(self, events: Sequence[ThermalEvent]) -> list[FaceEvent]:
+        """One event, without duration, for each."""
+        found = []
+        for event in events:
+            self._told += 1
+            found.append(
+                FaceEvent(
+                    event.time_s,
+                    0.0,
+                    "quality",
+                    event.time_s,
+                    vetoes=(event.kind,),
+                    confidence=1.0,
+                    id=f"quality-thermal-{self._told}",
+                    explanation=f"Thermal picture: {event.text}.",
+                )
+            )
+        return found
 
 
 def _begun(flag: FaceFlag, number: int, onset_s: float) -> FaceEvent:

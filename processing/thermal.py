@@ -7,7 +7,7 @@ never valence and, at 9 Hz, never a micro-expression. A value that cannot be tru
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +42,20 @@ __all__ = [
     "ThermalSettings",
     "muscle_warming",
 ]
+
+
+WARMING_UP = ("warming up", "the camera is warming up")
+"""The event and the reason of a picture that drifts as a whole."""
+
+
+_COUNTED = {
+    Reason.NO_FACE: "no frontal face",
+    Reason.FACE_LOST: "the face turned away or left the picture",
+    Reason.WARMING_UP: "the camera was warming up",
+    Reason.SHUTTER: "the camera calibrated itself (FFC)",
+    Reason.IMPLAUSIBLE: "no temperatures",
+}
+"""Reasons worth telling of a whole recording."""
 
 
 @dataclass
@@ -147,6 +161,7 @@ class SkinTemperature:
         self._frames = 0
         self._waited_since_s = float("nan")
         self._is_settled = False
+        self._told_of_drift = False
         self._expected: int | None = None
         self._expected_number = -1
         self._last_s = -np.inf
@@ -157,6 +172,7 @@ class SkinTemperature:
         self._carried = ()
         self._motion = ThermalMotion()
         self._movements: list[Movement] = []
+        self._counts = Counter[Reason]()
 
     def process(self, block: Block) -> Block:
         """One row per frame; `reasons` then tells why values are missing.
@@ -203,6 +219,18 @@ class SkinTemperature:
         """Brief movements of the skin since the last call; none from a camera below 25 Hz."""
         movements, self._movements = tuple(self._movements), []
         return movements
+
+    def quality_words(self) -> str:
+        """What spoke against the signal so far, in words an assistant can act on; empty without a frame."""
+        counts = self._counts
+        told = [
+            f"{words} in {100 * counts[reason] / self._frames:.0f} % of the frames"
+            for reason, words in _COUNTED.items()
+            if counts[reason]
+        ]
+        if self.faults != PixelFaults((), (), (), 0.0):
+            told.append(str(self.faults))
+        return "; ".join(told) or ("good" if self._frames else "")
 
     @property
     def faults(self) -> PixelFaults:
@@ -275,6 +303,11 @@ class SkinTemperature:
             return True
         if not np.isnan(drift):
             self._is_settled = bool(abs(drift) <= self.settings.max_drift_celsius_per_s)
+            self._counts[Reason.WARMING_UP] += not self._is_settled
+            if self._is_settled is self._told_of_drift:
+                self._told_of_drift = not self._is_settled
+                kind, text = ("settled", "the camera has settled") if self._is_settled else WARMING_UP
+                self._events.append(ThermalEvent(time_s, kind, f"{text} ({drift:+.2f} degC/s)"))
         return self._is_settled
 
     def _without_face(self, row: _Row, time_s: float) -> None:
@@ -333,7 +366,7 @@ class SkinTemperature:
         if faulty:
             row.faults.append(f"covered, dead or out of the picture: {', '.join(faulty)}")
         if not settled:
-            self._finish(row, Reason.WARMING_UP, "the camera is warming up")
+            self._finish(row, Reason.WARMING_UP, WARMING_UP[1])
         elif not self._baseline.ready:
             self._finish(row, Reason.NO_BASELINE, "the baseline is not there yet")
         else:
@@ -422,6 +455,8 @@ class SkinTemperature:
 
     def _finish(self, row: _Row, reason: Reason, text: str) -> None:
         row.reason = reason
+        # Warming up goes unsaid in the row of a frame that has a worse fault: `_settled` counts it.
+        self._counts[reason] += reason is not Reason.WARMING_UP
         row.text = "; ".join([text, *row.faults] if text else row.faults)
         self._put(row, "reason", float(reason))
 

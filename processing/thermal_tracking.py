@@ -28,7 +28,10 @@ MIN_CORRELATION = 0.85
 """Below this the face no longer is where, or as, the keyframe says."""
 
 RETRY_S = 1.0
-"""A failed search for a face costs as much as ten tracked frames: not more often than this."""
+"""A failed search for a face costs as much as ten tracked frames: not more often than this ..."""
+
+EAGER_RETRY_S, EAGER_S = 0.25, 3.0
+"""... but for the first seconds after the face was lost, or the film began, which may be short."""
 
 _RENDERINGS_PER_SEARCH = 2
 _MIN_EYE_DISTANCE_PX = 12.0
@@ -118,6 +121,7 @@ class FaceTracker:
         self._keyframe: Keyframe | None = None
         self._placement: Placement | None = None
         self._next_search_s = -np.inf
+        self._lost_s = float("nan")
         self._next_rendering = 0
         self.correlation = float("nan")
         """Of the last attempt, successful or not."""
@@ -149,15 +153,18 @@ class FaceTracker:
         if self._keyframe is not None and self._placement is not None:
             found = self._register(self._keyframe, celsius, self._placement, search=True)
             if found is not None:
+                self._lost_s = float("nan")
                 return found
             self._placement = None
         if carried_px is not None and self._keyframe is not None:
             found = self._return(celsius, carried_px, carried=True)
             if found is not None:
                 return found
+        if math.isnan(self._lost_s):
+            self._lost_s = self._next_search_s = time_s
         if time_s < self._next_search_s:
             return None
-        self._next_search_s = time_s + RETRY_S
+        self._next_search_s = time_s + (EAGER_RETRY_S if time_s - self._lost_s < EAGER_S else RETRY_S)
         landmarks = self._search(celsius)
         if landmarks is not None and self._keyframe is not None:
             # The same face come back: keep its regions on the same skin rather than trust new landmarks.

@@ -329,7 +329,11 @@ def analyze(
         fused = pipeline.drain(frozenset(), flush=True)
         writers.add(fused.valence)
         summary.events += fused.events
-        summary.quality_words = {**pipeline.quality_words(), **summary.face_words()}
+        summary.quality_words = {
+            **pipeline.quality_words(),
+            **pipeline.thermal_words(),
+            **summary.face_words(),
+        }
         summary.neutral = pipeline.neutral
         summary.rows = writers.close()
     write_events(folder, summary.events, inputs.start_s)

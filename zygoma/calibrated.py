@@ -175,6 +175,10 @@ class CalibratedPipeline:
         """See `Pipeline.quality_words`."""
         return self._present(Kind.EMG).quality_words()
 
+    def thermal_words(self) -> dict[str, str]:
+        """See `Pipeline.thermal_words`."""
+        return self._present(Kind.THERMAL).thermal_words()
+
     def emg_quality(self) -> dict[str, ChannelQuality]:
         """See `Pipeline.emg_quality`."""
         return self._present(Kind.EMG).emg_quality()

@@ -22,7 +22,7 @@ from acquisition.stream import IRREGULAR_RATE_HZ, Block, Kind, SampleType, Strea
 from fusion.events import FaceEvent
 from fusion.fuse import Fused, Fusion, FusionSettings
 from fusion.micro_expressions import MicroSettings
-from fusion.quality import QualityEvents
+from fusion.quality import QualityEvents, ThermalQuality
 from processing.action_units import action_unit_channels
 from processing.camera import CameraChain, Faces
 from processing.emg import MuscleActivity
@@ -87,6 +87,7 @@ class Pipeline:
         self._follower = ThreadPoolExecutor(1, "zygoma-skin")
         self._following: Future[None] | None = None
         self._quality = QualityEvents()
+        self._thermal_quality = ThermalQuality()
         self._quality_events: list[FaceEvent] = []
         # One layout serves every camera, so that a camera that comes late finds fusion running.
         units = StreamSpec(
@@ -192,6 +193,7 @@ class Pipeline:
         movements = self._thermal.take_movements()
         with self._lock:
             self._fusion.push_thermal(skin, movements)
+            self._quality_events += self._thermal_quality.process(self._thermal.events())
         return skin
 
     def drain(self, alive: frozenset[Kind], *, flush: bool = False) -> Fused:
@@ -213,6 +215,11 @@ class Pipeline:
     def quality_words(self) -> dict[str, str]:
         """Sentences an assistant can act on, by EMG channel; empty without EMG."""
         return self._emg.quality_words() if self._emg is not None else {}
+
+    def thermal_words(self) -> dict[str, str]:
+        """What spoke against the thermal signal so far, under ``thermal``; empty without one."""
+        words = self._thermal.quality_words() if self._thermal is not None else ""
+        return {"thermal": words} if words else {}
 
     def emg_quality(self) -> dict[str, ChannelQuality]:
         """Quality indices by EMG channel; empty without EMG."""

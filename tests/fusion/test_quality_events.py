@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from acquisition.stream import Block, Channel, Kind, SampleType, StreamSpec
 from fusion.events import FaceEvent
-from fusion.quality import QualityEvents
+from fusion.quality import QualityEvents, ThermalQuality
 from processing.face_quality import FaceFlag
+from processing.thermal_model import ThermalEvent
 
 SPEC = StreamSpec("aus", Kind.ACTION_UNITS, (Channel("flags"),), 10.0, SampleType.FLOAT32, "aus")
 
@@ -71,3 +72,14 @@ def test_any_cutting_gives_the_same_events(flags: list[int], cut: int) -> None:
     events = QualityEvents()
     parts = [*events.process(rows(flags[:cut])), *events.process(rows(flags[cut:], first=cut))]
     assert [*parts, *events.flush()] == whole(flags)
+
+
+def test_what_the_thermal_camera_tells_is_a_quality_event() -> None:
+    thermal = ThermalQuality()
+    first = thermal.process([ThermalEvent(3.0, "ffc", "the camera closed its shutter to calibrate")])
+    second = thermal.process([ThermalEvent(5.0, "pixels", "dead rows [76]")])
+    events = [*first, *second]
+    assert {event.trial_type for event in events} == {"quality"}
+    assert [event.onset for event in events] == [3.0, 5.0]
+    assert len({event.id for event in events}) == 2
+    assert events[1].explanation == "Thermal picture: dead rows [76]."

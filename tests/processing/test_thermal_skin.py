@@ -296,16 +296,21 @@ def test_start_up_is_dropped_and_warming_up_delays_the_baseline() -> None:
     ready = scene.times[np.isfinite(out.column("forehead_delta_celsius"))]
     assert ready.min() > 9.0
     assert np.nanmin(out.column("camera_drift_celsius_per_s")) == pytest.approx(-0.15, abs=0.01)
+    told = [event for event in skin.events() if event.kind in {"warming up", "settled"}]
+    assert [event.kind for event in told] == ["warming up", "settled"]
+    assert told[1].time_s - 100 == pytest.approx(warming.max(), abs=0.3)
+    assert "warming up" in skin.quality_words()
 
 
-def test_a_missing_face_is_looked_for_once_a_second_at_most() -> None:
+def test_a_missing_face_is_looked_for_eagerly_at_first_and_then_once_a_second() -> None:
     scene, frames = still_frames()
     finder = ScriptedFinder()
     finder.visible = False
     skin = SkinTemperature(finder)
     out = skin.process(block_of(frames, scene.times))
-    # In two renderings each time.
-    assert 24 <= finder.calls <= 28
+    # In two renderings each time: every third frame for three seconds, then every ninth.
+    assert 34 <= finder.calls <= 42
+    assert skin.quality_words() == f"no frontal face in {100 * (1 - 5 / len(frames)):.0f} % of the frames"
     assert "no frontal face" in skin.reasons()[-1]
     assert np.isnan(out.column("nose_tip_celsius")).all() and skin.landmarks_px is None
 
