@@ -6,6 +6,7 @@ Each knows the stamp and the running number of every sample and gives samples ba
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +30,9 @@ from acquisition.xdf_reader import XdfFile, XdfStream
 
 SAME_CLOCK_S = 0.5e-3
 """Clock offsets that stay below this are the error of measuring them: the stamps share one clock."""
+
+RESET_OFFSET_S, RESET_TIME_S = 1.0, 5.0
+"""A clock whose offset and whose own time both jump by more between two measurements was set anew."""
 
 Span = tuple[int, int]
 
@@ -199,28 +203,46 @@ class RecordedFrames:
 def on_this_clock(stamps: NDArray[np.float64], offsets: list[tuple[float, float]]) -> NDArray[np.float64]:
     """Stamps brought to the recording machine's clock by a line through the measured offsets.
 
-    Stamps that share that clock are left as they are, to the bit.
+    Stamps that share that clock are left as they are, to the bit. Where the stream's own clock was set anew
+    while recording (its machine restarted), each stretch has a line of its own, as in pyxdf.
     """
-    if not offsets or not len(stamps):
-        return stamps
-    times, values = np.array(offsets).T
+    times, values = np.array(offsets, dtype=np.float64).reshape(-1, 2).T
     usable = np.isfinite(times) & np.isfinite(values)
     times, values = times[usable], values[usable]
-    if not len(values) or np.max(np.abs(values)) < SAME_CLOCK_S:
+    if not len(stamps) or not len(values) or np.max(np.abs(values)) < SAME_CLOCK_S:
         return stamps
+    steps_s = np.diff(times)
+    usual_s = float(np.median(steps_s)) if len(steps_s) else 0.0
+    anew = (np.abs(np.diff(values)) > RESET_OFFSET_S) & (np.abs(steps_s - usual_s) > RESET_TIME_S)
+    stretches = list(pairwise([0, *(np.flatnonzero(anew) + 1).tolist(), len(times)]))
+    # A stamp belongs to the stretch that it lies in, or next to.
+    away = [np.maximum(times[begin] - stamps, stamps - times[end - 1]) for begin, end in stretches]
+    nearest = np.argmin(away, axis=0)
+    moved = np.empty_like(stamps)
+    for number, (begin, end) in enumerate(stretches):
+        own = nearest == number
+        moved[own] = stamps[own] + _offset_at(stamps[own], times[begin:end], values[begin:end])
+    return moved
+
+
+def _offset_at(
+    stamps: NDArray[np.float64], times: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Clock offset [n] at each stamp, from `values` measured at `times`."""
     middle_s, middle = float(np.median(times)), float(np.median(values))
+    level = np.full_like(stamps, middle)
     if len(values) < 3:
-        return stamps + middle
+        return level
     # Round trips only ever delay, so a few offsets are far off: drop them and fit again.
     keep = np.ones(len(values), bool)
-    slope = level = 0.0
+    slope = intercept = 0.0
     for _ in range(3):
-        slope, level = np.polyfit(times[keep] - middle_s, values[keep] - middle, 1)
-        error = np.abs(values - middle - level - slope * (times - middle_s))
+        slope, intercept = np.polyfit(times[keep] - middle_s, values[keep] - middle, 1)
+        error = np.abs(values - middle - intercept - slope * (times - middle_s))
         keep = error <= 3 * max(float(np.median(error)), 1e-6)
         if np.count_nonzero(keep) < 3:
-            return stamps + middle
-    return stamps + (middle + level + slope * (stamps - middle_s))
+            return level
+    return level + (intercept + slope * (stamps - middle_s))
 
 
 def _numbers_as_noted(stamps: NDArray[np.float64], started: dict[float, int]) -> NDArray[np.int64]:

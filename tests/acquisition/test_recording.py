@@ -1,7 +1,9 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import pyxdf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +20,7 @@ from tests.acquisition.runs import (
     START_S,
     TASK,
     THERMAL,
+    VALENCE,
     blocks,
     joined,
     of,
@@ -168,8 +171,7 @@ def test_a_frame_file_cut_off_gives_the_frames_that_are_there(tmp_path):
 
 
 def foreign(path, spec, stamps, values, offsets=()):
-    clock = ManualClock()
-    with XdfWriter(path, clock=clock) as writer:
+    with XdfWriter(path, clock=ManualClock()) as writer:
         texts = isinstance(values, list)
         xdf_format = "string" if texts else {"f": "float32", "i": "int16"}[values.dtype.kind]
         count = len(values[0]) if texts else values.shape[1]
@@ -238,6 +240,26 @@ def test_stamps_of_another_machine_are_brought_to_this_clock(tmp_path):
     assert same is stamps
     assert on_this_clock(stamps, []) is stamps
     np.testing.assert_allclose(on_this_clock(stamps, [(START_S, 2.0)]), stamps + 2.0)
+
+
+@pytest.mark.parametrize("reset_s", [0.0, 4700.0, -900.0])
+def test_clocks_are_brought_together_as_pyxdf_does_even_if_one_was_set_anew(reset_s, tmp_path):
+    random = np.random.default_rng(0)
+    true_s = np.arange(0, 600, 0.05)
+    asked_s = np.arange(0, 600, 5.0)
+
+    def theirs(seconds):
+        return START_S + 500.0 + seconds * (1 - 2e-5) + np.where(seconds >= 300.0, reset_s, 0.0)
+
+    offsets = START_S + asked_s - theirs(asked_s) + random.exponential(2e-4, len(asked_s))
+    path = tmp_path / "a.xdf"
+    spec = replace(VALENCE, rate_hz=20.0)
+    values = np.zeros((len(true_s), 2), np.float32)
+    foreign(path, spec, theirs(true_s), values, zip(theirs(asked_s), offsets, strict=True))
+    got = Recording(path).timestamps(spec)
+    np.testing.assert_allclose(got, START_S + true_s, atol=1e-3, rtol=0)
+    ((other,), _) = pyxdf.load_xdf(path, dejitter_timestamps=False)
+    np.testing.assert_allclose(got, other["time_stamps"], atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("cut", [1, 9, 40, 150, 400, 1500, 5000])
