@@ -5,26 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from acquisition.clock import ManualClock
+from acquisition.inlet import StreamHealth
 from acquisition.recorder import MARKERS
 from acquisition.stream import Block, Channel, FrameFormat, Kind, SampleType, StreamSpec
 from fusion.events import FaceEvent
+from processing.emg_quality import ChannelQuality
+from processing.face_quality import FaceFlag
 from zygoma.monitor import feed as feed_module
 from zygoma.monitor import hub as hub_module
+from zygoma.monitor.anatomy import anatomy
 from zygoma.monitor.candidates import NOTE_LENGTH, Candidates, DecisionFile
 from zygoma.monitor.feed import Feed
 from zygoma.monitor.hub import Hub
 from zygoma.monitor.status import status
 from zygoma.monitor.wire import pack, unpack
-from zygoma.state import Snapshot
+from zygoma.state import Snapshot, StreamState
 
 CAMERA = StreamSpec(
     "camera", Kind.CAMERA, (Channel("jpeg"),), 30.0, SampleType.STRING, "c", FrameFormat(64, 48, "MJPG")
@@ -153,17 +160,53 @@ def test_pictures_are_kept_for_a_while_and_not_longer(monkeypatch: pytest.Monkey
     assert feed.picture_at(38.0) is None
 
 
-def test_rows_that_nobody_fetches_fall_out_at_the_other_end() -> None:
+def rows_of(message: bytes | None) -> NDArray[np.float32]:
+    """The EMG values of a message about rows."""
+    assert message is not None
+    head, parts = unpack(message)
+    values = np.asarray(parts["EMG.values"])
+    assert head["rows"] == {"EMG": len(values)}
+    assert len(values) == len(np.asarray(parts["EMG.stamps"]))
+    return values
+
+
+def test_rows_are_given_once_and_the_last_minute_of_them_to_a_page_that_joins() -> None:
     feed = Feed()
-    for number in range(2 * feed_module.BLOCKS_KEPT):
+    assert feed.take_rows() is None
+    assert feed.history() is None
+    for number in range(100):
+        feed.block(samples(1000 * number, 1000))
+        if number % 10 == 4:
+            assert rows_of(feed.take_rows())[-1] == 1000 * number + 999
+    # The 5 s that nobody has taken yet are no history: they come with the next rows.
+    history = rows_of(feed.history())
+    assert history[-1] == 94_999
+    assert len(history) == pytest.approx(1000 * (feed_module.ROWS_KEPT_S - 5), abs=1000)
+    fresh = rows_of(feed.take_rows())
+    np.testing.assert_array_equal(fresh, np.arange(95_000, 100_000))
+    assert feed.take_rows() is None
+    np.testing.assert_array_equal(rows_of(feed.history())[-5000:], fresh)
+    assert feed.peaks_uv["ZYG_L"] == 99_999
+
+
+def test_rows_that_nobody_fetches_fall_out_at_the_other_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "BLOCKS_KEPT", 50)
+    feed = Feed()
+    for number in range(120):
         feed.block(samples(40 * number))
+    assert rows_of(feed.take_rows())[0] == 40 * 70
+
+
+def test_a_stream_that_comes_back_with_other_channels_begins_anew() -> None:
+    feed = Feed()
+    feed.block(samples(0))
+    other = replace(EMG, channels=(*EMG.channels, Channel("COR_L", "microvolts", "EMG")))
+    feed.block(Block(other, np.array([2000.0]), np.ones((1, 2), dtype=np.float32), 0))
     message = feed.take_rows()
     assert message is not None
     head, parts = unpack(message)
-    assert head["rows"] == {"EMG": 40 * feed_module.BLOCKS_KEPT}
-    assert np.asarray(parts["EMG.values"])[-1] == 40 * 2 * feed_module.BLOCKS_KEPT - 1
-    assert feed.take_rows() is None
-    assert feed.peaks_uv["ZYG_L"] == pytest.approx(40 * 2 * feed_module.BLOCKS_KEPT - 1)
+    assert head["rows"] == {"EMG": 1}
+    np.testing.assert_array_equal(np.asarray(parts["EMG.values"]), [1, 1])
 
 
 def test_a_large_thermal_picture_is_thinned_with_its_regions() -> None:
@@ -232,13 +275,20 @@ def test_a_new_page_learns_what_there_is_and_events_reach_all_at_once(tmp_path: 
         clock = ManualClock()
         feed, hub = hub_of(tmp_path, clock, limit=2)
         feed.event(event("early"))
+        feed.event(FaceEvent(1000.0, 0.1, "blink", 1000.05, id="blink"))
+        feed.block(samples(0))
         feed.block(Block(MARKERS, np.array([999.0]), ("begin",), 0))
         pages = [Page(), Page()]
         viewers = [hub.join(page) for page in pages]
         assert hub.join(Page()) is None
         await until(lambda: all(page.texts("status") for page in pages))
-        assert pages[0].texts("candidates")[0]["candidates"][0]["id"] == "early"  # type: ignore[index]
-        assert pages[0].texts("markers")[0]["markers"][0]["lane"] == "operator"  # type: ignore[index]
+        greeting: dict[str, Any] = pages[0].texts("greeting")[0]
+        assert greeting["candidates"][0]["id"] == "early"
+        assert [each["id"] for each in greeting["events"]] == ["early", "blink"]
+        assert greeting["markers"][0]["lane"] == "operator"
+        (history,) = pages[0].binary("history")
+        assert history["rows"] == {"EMG": 40}
+        assert not pages[0].binary("rows")
         await asyncio.to_thread(feed.event, event("late"))
         await until(lambda: all(page.texts("event") for page in pages))
         assert pages[1].texts("event")[0]["event"]["id"] == "late"  # type: ignore[index]
@@ -255,10 +305,11 @@ def test_a_candidate_has_pictures_of_its_onset_apex_and_offset(tmp_path: Path) -
         feed.block(frame(stamp_s, jpeg()))
         feed.face(Kind.CAMERA, stamp_s, POINTS)
     candidates = Candidates(DecisionFile(lambda: tmp_path / "d.jsonl"))
+    told: list[dict[str, Any]] = []
+    candidates.on_pictures = told.append
     assert candidates.add(event(), feed) is not None
     candidates.close()
-    record = candidates.record("m1")
-    assert record is not None
+    (record,) = told
     assert record["thumbnails"] == ["apex", "offset", "onset"]
     picture = candidates.thumbnail("m1", "apex")
     assert picture is not None
@@ -306,6 +357,73 @@ def test_decisions_that_make_no_sense_change_nothing(tmp_path: Path) -> None:
     assert [record["verdict"] for record in candidates.records()] == ["open", "open"]
     candidates.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_one_odd_stream_does_not_stop_the_page(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def failing() -> Snapshot:
+        asked.append(1)
+        if len(asked) == 2:
+            raise ValueError("odd")
+        return snapshot()
+
+    async def scenario() -> None:
+        candidates = Candidates(DecisionFile(lambda: tmp_path / "decisions.jsonl"))
+        hub = Hub(Feed(), candidates, failing, ManualClock(), viewers_limit=1)
+        page = Page()
+        viewer = hub.join(page)
+        assert viewer is not None
+        await until(lambda: len(page.texts("status")) > 1)
+        assert "ValueError: odd" in str(page.texts("problem"))
+        hub.leave(viewer)
+
+    asyncio.run(scenario())
+
+
+def told_of(*, flags: int = 0, rail_uv: str | None = None, peak_uv: float = 0.0) -> dict[str, dict[str, str]]:
+    """The lights by their id."""
+    health = StreamHealth(1000, 0, 0, 0, 0, 30.0, 0.01, 0.0, 1000.0)
+    emg = replace(EMG, metadata={} if rail_uv is None else {"rail_uv": rail_uv})
+    streams = tuple(StreamState(spec, health) for spec in (CAMERA, emg))
+    row = {"face": 1.0, "confidence": 0.4, "flags": float(flags)}
+    quality = ChannelQuality("ZYG_L", 0.0, 50.0, 1.0, 0.0, 0.0, False, 0.0, "", 20.0, False)
+    shown = replace(
+        snapshot(), streams=streams, rows={Kind.ACTION_UNITS: row}, emg_quality={"ZYG_L": quality}
+    )
+    told = status(
+        shown, picture=None, peaks_uv={"ZYG_L": peak_uv}, displayed_ms=None, viewers=1, decisions="d"
+    )
+    return {light["id"]: light for light in json.loads(json.dumps(told, allow_nan=False))["lights"]}
+
+
+def test_what_speaks_against_a_face_is_told_in_words() -> None:
+    words = told_of(flags=FaceFlag.GLASSES | FaceFlag.LOW_LIGHT)["camera-face"]["words"]
+    assert "glasses suspected" in words
+    assert "light the face from the front" in words
+    named = {flag["bit"]: flag for flag in anatomy()["flags"]}
+    assert set(named) == {flag.value for flag in FaceFlag}
+    assert named[FaceFlag.LOST]["light"] == "bad"
+    assert named[FaceFlag.MIRRORED]["light"] == "off"
+    assert all(flag["name"] and flag["advice"] for flag in named.values())
+
+
+@pytest.mark.parametrize(
+    ("rail_uv", "peak_uv", "light"),
+    [
+        ("1000", 500.0, "good"),
+        ("1000", 800.0, "doubtful"),
+        ("1000", 950.0, "bad"),
+        # A stream that does not say where it saturates is not judged by it.
+        (None, 1e9, "good"),
+        ("unknown", 1e9, "good"),
+        ("0", 1e9, "good"),
+    ],
+)
+def test_a_railed_channel_is_one_near_the_limit_that_its_stream_states(
+    rail_uv: str | None, peak_uv: float, light: str
+) -> None:
+    assert told_of(rail_uv=rail_uv, peak_uv=peak_uv)["emg-ZYG_L"]["light"] == light
 
 
 def test_the_slow_figures_are_json_without_a_single_stream() -> None:

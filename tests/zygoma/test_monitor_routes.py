@@ -97,7 +97,7 @@ def test_a_verdict_is_kept_and_told_to_every_page(served: Served) -> None:
         assert answer.json()["verdict"] == "confirmed"
         while True:
             message = page.recv(timeout=10)
-            if isinstance(message, str) and json.loads(message)["kind"] == "decision":
+            if isinstance(message, str) and json.loads(message)["kind"] == "candidate":
                 break
     assert served.client.get("/api/candidates").json()[0]["note"] == "a smile"
     (file,) = served.recordings.rglob(served.monitor.candidates.decisions.name)

@@ -1,4 +1,4 @@
-"""What the page needs to draw active muscles: where each pulls the skin, and the names of action units."""
+"""What the page needs to show a face: where muscles pull, names of action units, words for doubts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from fusion.atlas import load_atlas
+from processing.face_quality import CONFIDENCE_LEFT, FLAG_WORDS, FaceFlag
 from processing.muscle_fields import JAW, MUSCLES
 from zygoma.terminal import SHOWN_AUS
 
@@ -15,10 +16,11 @@ STROKES_DRAWN = 2
 
 @cache
 def anatomy() -> dict[str, Any]:
-    """``units``: the action units to show with their names; ``muscles``: their pulls.
+    """``units``: the action units to show with their names; ``muscles``: their pulls; ``flags``: see below.
 
     A pull has landmark numbers ``anchors`` (subject's right, left) and the displacement at full contraction,
-    ``outward`` and ``up``, in inter-ocular distances.
+    ``outward`` and ``up``, in inter-ocular distances. A flag is a ``bit`` of the action units' channel ``flags``,
+    what it means (``name``), what mends it (``advice``), and the colour of its ``light``.
     """
     names = {number: unit.name for number, unit in load_atlas().action_units.items()}
     return {
@@ -37,4 +39,11 @@ def anatomy() -> dict[str, Any]:
             }
             for muscle in (*MUSCLES, JAW)
         ],
+        "flags": [_described(flag) for flag in FaceFlag],
     }
+
+
+def _described(flag: FaceFlag) -> dict[str, Any]:
+    name, _, advice = FLAG_WORDS[flag].partition(": ")
+    light = "bad" if flag is FaceFlag.LOST else "doubtful" if flag in CONFIDENCE_LEFT else "off"
+    return {"bit": flag.value, "name": name, "advice": advice, "light": light}

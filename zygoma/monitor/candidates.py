@@ -119,12 +119,18 @@ class Candidates:
     Args:
         decisions: Where verdicts and notes go.
         kept: How many candidates are kept for the page; older ones leave it (not their decisions).
+
+    Attributes:
+        on_pictures: Called, from a thread of its own, with the record of a candidate that has got pictures.
     """
 
     def __init__(self, decisions: DecisionFile, kept: int = CANDIDATES_KEPT) -> None:
         self.decisions = decisions
+        self.on_pictures: Callable[[dict[str, Any]], None] = lambda record: None
         self._kept = kept
         self._lock = threading.Lock()
+        # Apart from the list, so that a slow disk holds up no event of the engine.
+        self._deciding = threading.Lock()
         self._by_id: dict[str, Candidate] = {}
         self._closing = threading.Event()
         self._worker = ThreadPoolExecutor(1, "zygoma-thumbnails")
@@ -151,6 +157,8 @@ class Candidates:
         found = {moment: feed.picture_at(time_s) for moment, time_s in zip(MOMENTS, times_s, strict=True)}
         pictures = {moment: picture for moment, picture in found.items() if picture is not None}
         candidate.thumbnails.update(_thumbnails(pictures))
+        if candidate.thumbnails:
+            self.on_pictures(candidate.record())
 
     def records(self) -> list[dict[str, Any]]:
         """All candidates, oldest first, for a page that has just been opened."""
@@ -182,7 +190,7 @@ class Candidates:
             raise ValueError(f"a verdict is one of {', '.join(VERDICTS)}, not {verdict!r}")
         if len(note) > NOTE_LENGTH:
             raise ValueError(f"a note has at most {NOTE_LENGTH} characters")
-        with self._lock:
+        with self._deciding:
             candidate = self._by_id[identity]
             self.decisions.append(
                 {
@@ -198,7 +206,7 @@ class Candidates:
             return candidate.record()
 
     def close(self) -> None:
-        """Finish the pictures that are there and close the file."""
+        """Wait for no more pictures and close the file."""
         self._closing.set()
         self._worker.shutdown()
         self.decisions.close()

@@ -1,7 +1,7 @@
-"""What the monitor keeps of a run: the newest pictures and bounded batches of rows, written by the engine.
+"""What the monitor keeps of a run: the newest pictures and the last minute of rows, written by the engine.
 
-The engine's threads only append references here; nobody makes them wait, and what is not fetched in time
-falls out at the other end. Packing for the page happens in the server's thread, once for all viewers.
+The engine's threads only append references here; nobody makes them wait, and what has become old falls out at
+the other end. Packing for the page happens in the server's thread, once for all viewers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,11 @@ from zygoma.monitor.wire import pack
 ROW_KINDS = (Kind.EMG, Kind.ACTION_UNITS, Kind.MUSCLE_ACTIVITY, Kind.SKIN_TEMPERATURE, Kind.VALENCE)
 """Streams whose every row goes to the page."""
 
-BLOCKS_KEPT = 256
-"""Per stream, blocks that wait to be packed: some seconds; older ones fall out."""
+ROWS_KEPT_S = 60.0
+"""What a page that is opened or reloaded begins with, and can look back to."""
+
+BLOCKS_KEPT = 12_000
+"""Per stream at most, whatever its stamps say: a minute of 200 blocks per second."""
 
 PICTURES_KEPT_S = 15.0
 PICTURES_KEPT_BYTES = 96_000_000
@@ -32,8 +36,8 @@ PICTURES_KEPT_BYTES = 96_000_000
 
 THERMAL_WIDTH_AT_MOST = 160
 TEXTS_KEPT = 400
-PEAK_DECAY = 0.97
-"""Per batch of rows, of which 25 are fetched per second."""
+EVENTS_KEPT = 200
+PEAK_FADE_PER_S = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,39 @@ class Text:
     source_id: str
 
 
+class _Rows:
+    """The last minute of one stream; one thread appends, another one takes."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[Block] = deque(maxlen=BLOCKS_KEPT)
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    def append(self, block: Block) -> None:
+        with self._lock:
+            if self._blocks and self._blocks[-1].spec.labels != block.spec.labels:
+                # A stream that came back with another layout starts anew.
+                self._blocks.clear()
+                self._waiting = 0
+            self._blocks.append(block)
+            self._waiting = min(self._waiting + 1, BLOCKS_KEPT)
+            while self._blocks[0].timestamps[-1] < block.timestamps[-1] - ROWS_KEPT_S:
+                self._blocks.popleft()
+                self._waiting = min(self._waiting, len(self._blocks))
+
+    def take(self) -> list[Block]:
+        """Blocks since the last call."""
+        with self._lock:
+            fresh = list(islice(self._blocks, len(self._blocks) - self._waiting, None))
+            self._waiting = 0
+            return fresh
+
+    def taken(self) -> list[Block]:
+        """Blocks that were taken and are not yet too old."""
+        with self._lock:
+            return list(islice(self._blocks, len(self._blocks) - self._waiting))
+
+
 class Feed:
     """Takes what the engine shows (an `Onlooker`) and hands it out packed.
 
@@ -80,7 +117,7 @@ class Feed:
         self.peaks_uv: dict[str, float] = {}
         self._lock = threading.Lock()
         self._specs: dict[Kind, StreamSpec] = {}
-        self._rows: dict[Kind, deque[Block]] = {}
+        self._rows: dict[Kind, _Rows] = {}
         self._pictures: deque[Picture] = deque()
         self._picture_bytes = 0
         self._newest: Picture | None = None
@@ -88,6 +125,7 @@ class Feed:
         self._thermal: ThermalPicture | None = None
         self._texts: deque[Text] = deque(maxlen=TEXTS_KEPT)
         self._texts_seen = 0
+        self._events: deque[FaceEvent] = deque(maxlen=EVENTS_KEPT)
 
     # -- the engine's side ---------------------------------------------------------------------------------
 
@@ -99,12 +137,12 @@ class Feed:
         elif kind is Kind.THERMAL:
             self._specs[kind] = block.spec
             self._thermal_block = block
-        elif kind in ROW_KINDS:
+        elif kind in ROW_KINDS and len(block):
             self._specs[kind] = block.spec
-            waiting = self._rows.get(kind)
-            if waiting is None:
-                waiting = self._rows[kind] = deque(maxlen=BLOCKS_KEPT)
-            waiting.append(block)
+            rows = self._rows.get(kind)
+            if rows is None:
+                rows = self._rows[kind] = _Rows()
+            rows.append(block)
         elif kind in TEXT_KINDS and kind is not Kind.FACE_EVENTS:
             spec = block.spec
             with self._lock:
@@ -133,6 +171,7 @@ class Feed:
 
     def event(self, event: FaceEvent) -> None:
         """Hand an event on at once."""
+        self._events.append(event)
         self.on_event(event, self)
 
     def _keep_pictures(self, block: Block) -> None:
@@ -175,31 +214,24 @@ class Feed:
 
     def take_rows(self) -> bytes | None:
         """All rows since the last call in one message; None when there are none."""
-        streams: dict[str, int] = {}
-        parts: dict[str, bytes | NDArray[Any]] = {}
-        for kind, waiting in list(self._rows.items()):
-            blocks = []
-            while waiting:
-                try:
-                    blocks.append(waiting.popleft())
-                except IndexError:
-                    break
-            if not blocks:
-                continue
-            # A stream that came back with another layout starts anew.
-            blocks = [block for block in blocks if block.spec.channel_count == blocks[-1].spec.channel_count]
-            streams[kind.value] = sum(map(len, blocks))
-            parts[f"{kind.value}.stamps"] = np.concatenate([block.timestamps for block in blocks])
-            values = np.concatenate([block.array for block in blocks])
-            parts[f"{kind.value}.values"] = values.astype(np.float32, copy=False)
-            if kind is Kind.EMG:
-                self._note_peaks(blocks[-1].spec.labels, values)
-        return pack({"kind": "rows", "rows": streams}, parts) if streams else None
+        fresh = {kind: rows.take() for kind, rows in list(self._rows.items())}
+        if emg := fresh.get(Kind.EMG):
+            self._note_peaks(emg)
+        return _rows_message("rows", fresh)
 
-    def _note_peaks(self, labels: Sequence[str], values: NDArray[Any]) -> None:
-        peaks_uv = np.nan_to_num(np.abs(values)).max(axis=0)
-        for label, peak_uv in zip(labels, peaks_uv.tolist(), strict=True):
-            self.peaks_uv[label] = max(peak_uv, PEAK_DECAY * self.peaks_uv.get(label, 0.0))
+    def history(self) -> bytes | None:
+        """The last minute of what `take_rows` gave, in one message for a page that joins."""
+        return _rows_message("history", {kind: rows.taken() for kind, rows in list(self._rows.items())})
+
+    def recent_events(self) -> list[FaceEvent]:
+        """The newest events, oldest first."""
+        return list(self._events.copy())
+
+    def _note_peaks(self, blocks: Sequence[Block]) -> None:
+        peaks_uv = np.nan_to_num(np.abs(np.concatenate([block.array for block in blocks]))).max(axis=0)
+        fade = PEAK_FADE_PER_S ** float(blocks[-1].timestamps[-1] - blocks[0].timestamps[0])
+        for label, peak_uv in zip(blocks[-1].spec.labels, peaks_uv.tolist(), strict=True):
+            self.peaks_uv[label] = max(peak_uv, fade * self.peaks_uv.get(label, 0.0))
 
     def thermal_message(self, after_s: float) -> tuple[float, bytes] | None:
         """The newest thermal picture if its stamp is later than `after_s`, with its stamp."""
@@ -222,6 +254,18 @@ class Feed:
         with self._lock:
             fresh = min(self._texts_seen - number, len(self._texts))
             return self._texts_seen, list(self._texts)[len(self._texts) - fresh :] if fresh > 0 else []
+
+
+def _rows_message(name: str, blocks_by_kind: Mapping[Kind, Sequence[Block]]) -> bytes | None:
+    streams: dict[str, int] = {}
+    parts: dict[str, bytes | NDArray[Any]] = {}
+    for kind, blocks in blocks_by_kind.items():
+        if blocks:
+            streams[kind.value] = sum(map(len, blocks))
+            parts[f"{kind.value}.stamps"] = np.concatenate([block.timestamps for block in blocks])
+            values = np.concatenate([block.array for block in blocks])
+            parts[f"{kind.value}.values"] = values.astype(np.float32, copy=False)
+    return pack({"kind": name, "rows": streams}, parts) if streams else None
 
 
 def picture_message(picture: Picture, now_s: float) -> bytes:

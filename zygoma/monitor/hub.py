@@ -33,7 +33,7 @@ PICTURES_AT_MOST_HZ = 31.0
 PACKETS_KEPT = 50
 """Row messages, two seconds of them, that a slow page may catch up with."""
 
-TEXTS_WAITING = 500
+MESSAGES_WAITING = 500
 PICTURES_IN_FLIGHT = 2
 FORGET_PICTURE_S = 2.0
 """A picture that was not reported drawn after this long no longer holds the next one back."""
@@ -58,7 +58,7 @@ class Viewer:
     """
 
     def __init__(self, page: Page, first_packet: int) -> None:
-        self.texts: deque[str] = deque(maxlen=TEXTS_WAITING)
+        self.waiting: deque[str | bytes] = deque(maxlen=MESSAGES_WAITING)
         self.next_packet = first_packet
         self.thermal_s = -np.inf
         self.picture_s = -np.inf
@@ -67,9 +67,9 @@ class Viewer:
         self.wake = asyncio.Event()
         self.page = page
 
-    def tell(self, text: str) -> None:
-        """Queue a JSON message."""
-        self.texts.append(text)
+    def tell(self, message: str | bytes) -> None:
+        """Queue a message that is not to be missed."""
+        self.waiting.append(message)
         self.wake.set()
 
 
@@ -113,6 +113,7 @@ class Hub:
         self._pump: asyncio.Task[None] | None = None
         feed.on_picture = self._picture_came
         feed.on_event = self._event_came
+        candidates.on_pictures = self._candidate_changed
 
     @property
     def viewers(self) -> int:
@@ -133,6 +134,10 @@ class Hub:
             message = {"kind": "event", "now": self._clock(), "listed": listed, "event": record}
             self._call(self.tell, message)
 
+    def _candidate_changed(self, record: Mapping[str, Any]) -> None:
+        if self._viewers:
+            self._call(self.tell_candidate, record)
+
     def _call(self, work: Callable[..., None], *arguments: Any) -> None:
         loop = self._loop
         if loop is not None:
@@ -147,9 +152,11 @@ class Hub:
         if len(self._viewers) >= self._limit:
             return None
         self._loop = asyncio.get_running_loop()
+        self._make_packet()  # Those who watch get what came until now as rows, the new page as history.
         viewer = Viewer(page, self._packets_made)
         self._greet(viewer)
         self._viewers[viewer] = asyncio.create_task(self._send(viewer))
+        self._offer_picture()
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._run())
         return viewer
@@ -166,6 +173,10 @@ class Hub:
         for viewer in self._viewers:
             viewer.tell(text)
 
+    def tell_candidate(self, record: Mapping[str, Any]) -> None:
+        """Send a candidate as it is now to all pages."""
+        self.tell({"kind": "candidate", "event": record})
+
     def drawn(self, viewer: Viewer, stamp_s: float) -> None:
         """A page reports that it has drawn the picture of this stamp."""
         if viewer.in_flight.pop(stamp_s, None) is not None:
@@ -180,11 +191,19 @@ class Hub:
         return float(p50), float(p95)
 
     def _greet(self, viewer: Viewer) -> None:
+        """Everything a page begins with, whether it is new, reloaded, or back after a broken connection."""
         viewer.tell(_json({"kind": "layout", "streams": self.feed.layout()}))
-        viewer.tell(_json({"kind": "candidates", "candidates": self.candidates.records()}))
         _, texts = self.feed.texts_since(0)
-        records = [text_record(text, MARKERS.source_id) for text in texts]
-        viewer.tell(_json({"kind": "markers", "markers": records}))
+        greeting = {
+            "kind": "greeting",
+            "candidates": self.candidates.records(),
+            "events": [event.to_dict() for event in self.feed.recent_events()],
+            "markers": [text_record(text, MARKERS.source_id) for text in texts],
+        }
+        viewer.tell(_json(greeting))
+        history = self.feed.history()
+        if history is not None:
+            viewer.tell(history)
         viewer.tell(self._status())
 
     def _status(self) -> str:
@@ -202,17 +221,22 @@ class Hub:
     async def _run(self) -> None:
         """The clock of all updates while anyone watches."""
         loop = asyncio.get_running_loop()
-        # What came while nobody watched is history: the page begins with the last seconds of it.
+        # What came while nobody watched is in the greeting.
         due_s = status_s = loop.time()
         self._texts_seen, _ = self.feed.texts_since(0)
         while self._viewers:
-            self._update()
-            if loop.time() >= status_s:
-                status_s = loop.time() + 1 / STATUS_HZ
-                text = self._status()
-                for viewer in self._viewers:
-                    viewer.tell(text)
-                self._drop_stalled()
+            try:
+                self._update()
+                if loop.time() >= status_s:
+                    status_s = loop.time() + 1 / STATUS_HZ
+                    text = self._status()
+                    for viewer in self._viewers:
+                        viewer.tell(text)
+                    self._drop_stalled()
+            except Exception as error:
+                # One odd stream must not stop the page for all the others.
+                sentence = f"The monitor cannot show everything ({type(error).__name__}: {error})."
+                self.tell({"kind": "problem", "sentence": sentence})
             due_s = max(due_s + 1 / UPDATES_HZ, loop.time())
             await asyncio.sleep(due_s - loop.time())
 
@@ -220,10 +244,7 @@ class Hub:
         if self.feed.specs() != self._specs:
             self._specs = self.feed.specs()
             self.tell({"kind": "layout", "streams": self.feed.layout()})
-        packet = self.feed.take_rows()
-        if packet is not None:
-            self._packets.append(packet)
-            self._packets_made += 1
+        fresh = self._make_packet()
         thermal = self.feed.thermal_message(-np.inf if self._thermal is None else self._thermal[0])
         if thermal is not None:
             self._thermal = thermal
@@ -231,9 +252,16 @@ class Hub:
         if texts:
             records = [text_record(text, MARKERS.source_id) for text in texts]
             self.tell({"kind": "markers", "markers": records})
-        if packet is not None or thermal is not None:
+        if fresh or thermal is not None:
             for viewer in self._viewers:
                 viewer.wake.set()
+
+    def _make_packet(self) -> bool:
+        packet = self.feed.take_rows()
+        if packet is not None:
+            self._packets.append(packet)
+            self._packets_made += 1
+        return packet is not None
 
     def _offer_picture(self) -> None:
         picture = self.feed.newest()
@@ -284,8 +312,8 @@ class Hub:
                 viewer.picture_s, message = self._picture
                 viewer.in_flight[viewer.picture_s] = now_s
                 messages.append(message)
-        while viewer.texts:
-            messages.append(viewer.texts.popleft())
+        while viewer.waiting:
+            messages.append(viewer.waiting.popleft())
         fresh = min(self._packets_made - viewer.next_packet, len(self._packets))
         messages += [self._packets[index] for index in range(len(self._packets) - fresh, len(self._packets))]
         viewer.next_packet = self._packets_made

@@ -113,7 +113,7 @@ def page_router(hub: Hub, mark: Callable[[str], float], clock: Clock) -> APIRout
             raise HTTPException(422, str(error)) from None
         except OSError as error:
             raise HTTPException(507, f"The decision could not be saved: {error}") from None
-        hub.tell({"kind": "decision", "event": record})
+        hub.tell_candidate(record)
         return record
 
     @router.post("/api/markers", dependencies=[OperatorOnly])

@@ -12,17 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.recorder import DISK_STOP_BYTES
-from acquisition.stream import Kind
+from acquisition.stream import Kind, StreamSpec
 from processing.emg_quality import ChannelQuality
+from processing.face_quality import flags_in, words
 from zygoma.monitor.feed import Picture
 from zygoma.state import Snapshot, StreamState
 
 SILENT_S = 1.0
 RATE_GOOD, RATE_BAD = 0.95, 0.8
 """Share of the nominal rate that a stream should have, and must have."""
-
-RAIL_UV = 187_500.0
-"""Input range of the ADS1299 at gain 24 (OpenBCI boards), for streams that do not state theirs."""
 
 RAILED_WARN, RAILED_BAD = 0.75, 0.9
 CONFIDENCE_GOOD, CONFIDENCE_BAD = 0.8, 0.5
@@ -63,8 +61,8 @@ def status(
         "streams": [_stream(stream) for stream in snapshot.streams],
         "lights": [
             *_camera_lights(snapshot, picture),
-            *_emg_lights(snapshot, peaks_uv),
             *_thermal_lights(snapshot),
+            *_emg_lights(snapshot, peaks_uv),
         ],
         "latency": None if snapshot.latency is None else asdict(snapshot.latency),
         "displayed": None if displayed_ms is None else {"p50_ms": displayed_ms[0], "p95_ms": displayed_ms[1]},
@@ -80,8 +78,8 @@ def status(
     }
 
 
-def _light(identity: str, name: str, light: str, value: str, words: str = "") -> dict[str, str]:
-    return {"id": identity, "name": name, "light": light, "value": value, "words": words}
+def _light(identity: str, name: str, light: str, value: str, advice: str = "") -> dict[str, str]:
+    return {"id": identity, "name": name, "light": light, "value": value, "words": advice}
 
 
 def _grade(value: float, good: float, bad: float) -> str:
@@ -145,13 +143,14 @@ def _camera_lights(snapshot: Snapshot, picture: Picture | None) -> list[dict[str
     ]
     if row is not None:
         confidence = row.get("confidence", math.nan) if row.get("face", 0.0) > 0 else 0.0
+        doubts = list(words(flags_in(row.get("flags", math.nan))))
         lights.append(
             _light(
                 "camera-face",
                 "face",
                 _grade(confidence, CONFIDENCE_GOOD, CONFIDENCE_BAD),
                 f"{100 * confidence:.0f} %" if math.isfinite(confidence) else "–",
-                "ask the person to face the camera, nothing in front of the face",
+                "; ".join(doubts) or "ask the person to face the camera, nothing in front of the face",
             )
         )
     if picture is not None:
@@ -180,23 +179,31 @@ def _lighting(picture: Picture) -> dict[str, str]:
         light = "doubtful"
     else:
         light = "good"
-    words = "more light on the face" if mean < DARK else "less light, or a shorter exposure"
-    return _light("camera-light", "lighting", light, f"{100 * mean / 255:.0f} %", words)
+    advice = "more light on the face" if mean < DARK else "less light, or a shorter exposure"
+    return _light("camera-light", "lighting", light, f"{100 * mean / 255:.0f} %", advice)
 
 
 def _emg_lights(snapshot: Snapshot, peaks_uv: Mapping[str, float]) -> list[dict[str, str]]:
-    emg = [stream.spec for stream in snapshot.streams if stream.spec.kind is Kind.EMG]
-    rail_uv = float(emg[0].metadata.get("rail_uv", RAIL_UV)) if emg else RAIL_UV
+    rail_uv = next((_rail_uv(each.spec) for each in snapshot.streams if each.spec.kind is Kind.EMG), math.nan)
     lights = []
     for label, quality in snapshot.emg_quality.items():
         railed = peaks_uv.get(label, 0.0) / rail_uv
         light = quality.light
-        words = snapshot.quality_words.get(label, "").partition(": ")[2]
+        advice = snapshot.quality_words.get(label, "").partition(": ")[2]
         if railed > RAILED_WARN:
             light = "bad" if railed > RAILED_BAD else "doubtful"
-            words = f"the signal reaches {100 * railed:.0f} % of the amplifier's range: lower the gain"
-        lights.append(_light(f"emg-{label}", label, light, _emg_value(quality), words))
+            advice = f"the signal reaches {100 * railed:.0f} % of the amplifier's range: lower the gain"
+        lights.append(_light(f"emg-{label}", label, light, _emg_value(quality), advice))
     return lights
+
+
+def _rail_uv(spec: StreamSpec) -> float:
+    """Where the amplifier saturates, as its stream states it; NaN when it does not."""
+    try:
+        rail_uv = float(spec.metadata.get("rail_uv", "nan"))
+    except ValueError:
+        return math.nan
+    return rail_uv if rail_uv > 0 else math.nan
 
 
 def _emg_value(quality: ChannelQuality) -> str:

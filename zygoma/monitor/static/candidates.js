@@ -6,8 +6,6 @@ import { element, number, setText } from "./format.js";
 const MOMENTS = ["onset", "apex", "offset"];
 const EVIDENCE = [["camera", "evidence_camera"], ["EMG", "evidence_emg"], ["thermal", "evidence_thermal"]];
 const EVIDENCE_FULL = 8;
-const THUMBNAIL_RETRIES = 5;
-const RETRY_MS = 120;
 const JUST_CAME_MS = 600; // A verdict within this was meant for the candidate before.
 
 export class CandidatesPanel {
@@ -56,23 +54,16 @@ export class CandidatesPanel {
     const micro = event.trial_type === "micro_expression";
     root.classList.toggle("micro", micro);
     const pictures = element("div", "thumbnails");
-    MOMENTS.forEach((moment) => {
+    const images = new Map();
+    for (const moment of MOMENTS) {
       const figure = element("figure");
       const image = element("img");
       image.alt = `Face at ${moment}`;
       image.width = image.height = 48;
-      let tries = 0;
-      const source = `/api/candidates/${encodeURIComponent(event.id)}/${moment}.jpg`;
-      // The pictures are cut out beside the engine; they may take a moment.
-      image.onerror = () => {
-        tries += 1;
-        if (tries <= THUMBNAIL_RETRIES) setTimeout(() => (image.src = `${source}?try=${tries}`), RETRY_MS * 2 ** tries);
-      };
-      image.onload = () => image.classList.add("there");
-      image.src = source;
+      images.set(moment, image);
       figure.append(image, element("figcaption", "", moment));
       pictures.append(figure);
-    });
+    }
     const words = element("div", "words");
     const heading = element("p", "heading");
     const units = event.action_units ? `AU${event.action_units}` : "no AU";
@@ -102,7 +93,7 @@ export class CandidatesPanel {
     detail.append(explanation, note, actions);
     root.append(pictures, words, this.evidence(event), detail);
     root.addEventListener("click", () => this.choose(event.id));
-    return { root, event, verdict, note, detail, buttons };
+    return { root, event, pictures, images, verdict, note, detail, buttons };
   }
 
   evidence(event) {
@@ -133,8 +124,14 @@ export class CandidatesPanel {
     return made;
   }
 
-  describe({ root, event, verdict, note, buttons }) {
+  describe({ root, event, pictures, images, verdict, note, buttons }) {
     root.dataset.id = event.id;
+    // Without a camera there is nothing to wait for.
+    pictures.hidden = !event.thumbnails.length && !this.store.pictures.length;
+    for (const moment of event.thumbnails) {
+      const image = images.get(moment);
+      if (!image.src) image.src = `/api/candidates/${encodeURIComponent(event.id)}/${moment}.jpg`;
+    }
     root.dataset.verdict = event.verdict;
     setText(verdict, event.verdict === "open" ? "" : event.verdict === "confirmed" ? "✓ confirmed" : "✕ rejected");
     setText(note, event.note ? `Note: ${event.note}` : "");

@@ -24,7 +24,7 @@ export class Strip {
       {
         width: Math.max(host.clientWidth, 50),
         height: Math.max(host.clientHeight, 30),
-        padding: [4, options.xAxis ? 14 : 6, options.xAxis ? 0 : 4, 0],
+        padding: [options.xAxis ? 10 : 4, options.xAxis ? 14 : 6, options.xAxis ? 0 : 4, 0],
         legend: { show: false },
         cursor: { show: false },
         select: { show: false },

@@ -1,12 +1,13 @@
 // The live picture with landmarks and active muscles, bars for the action units, head pose and blink.
 
-import { colour, element, number, setText } from "./format.js";
+import { colour, element, number, setText, SHAPES } from "./format.js";
 import { newestAt } from "./store.js";
 
 const ACTIVE = 0.2;
 const BLINK = 0.5;
 const PULL_GAIN = 3.5;
 const TAGS = 3;
+const STALE_S = 1.5;
 
 // Outlines on MediaPipe's 478-point face mesh.
 const CLOSED = [
@@ -32,6 +33,8 @@ export class FacePanel {
     this.decoding = false;
     this.waiting = null;
     this.bars = new Map();
+    this.doubts = document.getElementById("doubts");
+    this.told = "";
     this.buildBars();
     new ResizeObserver(() => this.redraw()).observe(this.canvas.parentElement);
   }
@@ -69,6 +72,7 @@ export class FacePanel {
       .then((bitmap) => {
         this.bitmap?.close();
         this.bitmap = bitmap;
+        document.getElementById("no-camera").hidden = true;
         this.picture = picture;
         this.series = series;
         this.redraw();
@@ -186,11 +190,13 @@ export class FacePanel {
     context.globalAlpha = 1;
   }
 
-  /** Bars, pose and blink of the picture that is shown. */
-  update(store) {
+  /** Bars, pose, blink and doubts of the picture that is shown; `now` is the moment it should be of. */
+  update(store, now) {
     const series = store.series.get("ActionUnits");
-    if (!series || !this.picture) return;
+    if (!this.picture) return;
     const time = this.picture.stamp;
+    this.tellDoubts(series ? series.at("flags", time) : NaN, now - time);
+    if (!series) return;
     for (const { row, unit, right, left, value } of this.bars.values()) {
       const strengths = [intensity(series, unit.number, "right", time), intensity(series, unit.number, "left", time)];
       const both = series.at(`AU${unit.number}`, time);
@@ -207,6 +213,25 @@ export class FacePanel {
     const found = series.at("face", time) > 0;
     setText(document.getElementById("pose"), found ? `${degrees.join("  ")}${lids > BLINK ? "  blink" : ""}` : "no face");
     this.tags(series, time);
+  }
+
+  /** What speaks against the picture, in words that an operator can act on. */
+  tellDoubts(flags, age) {
+    const doubts = Number.isFinite(flags) ? this.anatomy.flags.filter(({ bit }) => flags & bit) : [];
+    if (age > STALE_S) doubts.unshift({ light: "bad", name: `picture ${number(age)} s old`, advice: "check the camera, close other programs" });
+    const key = doubts.map(({ name }) => name).join();
+    if (key === this.told) return;
+    this.told = key;
+    this.doubts.replaceChildren(
+      ...doubts.map(({ light, name, advice }) => {
+        const item = element("p");
+        item.dataset.light = light;
+        const mark = element("span", "mark", SHAPES[light]);
+        mark.setAttribute("aria-hidden", "true");
+        item.append(mark, element("b", "", name), element("span", "advice", `: ${advice}`));
+        return item;
+      }),
+    );
   }
 
   tags(series, time) {

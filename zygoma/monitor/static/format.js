@@ -1,5 +1,8 @@
 // Numbers as text, and the few helpers every panel needs.
 
+/** A light is told by its shape as well as by its colour. */
+export const SHAPES = { good: "●", doubtful: "▲", bad: "■", off: "○" };
+
 /** `value` with `digits` decimals, a dash when it is not known; `sign` writes the plus, too. */
 export function number(value, digits = 0, sign = false) {
   if (!Number.isFinite(value)) return "–";
@@ -41,6 +44,9 @@ export function setText(target, text) {
 }
 
 const colours = new Map();
+const probe = element("span");
+probe.hidden = true;
+document.body.append(probe);
 const forget = () => colours.clear();
 new MutationObserver(forget).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 matchMedia("(prefers-color-scheme: light)").addEventListener("change", forget);
@@ -48,7 +54,9 @@ matchMedia("(prefers-color-scheme: light)").addEventListener("change", forget);
 /** The value of a colour token of the style sheet, for canvases; remembered until the theme changes. */
 export function colour(name) {
   if (!colours.has(name)) {
-    colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+    // Only a real property's computed value has light-dark() worked out.
+    probe.style.color = `var(--${name})`;
+    colours.set(name, getComputedStyle(probe).color);
   }
   return colours.get(name);
 }

@@ -1,15 +1,18 @@
 // Traffic lights, the table of streams, the recording and the top bar.
 
-import { bytes, clock, element, number, setText, span } from "./format.js";
+import { bytes, clock, element, number, setText, SHAPES, span } from "./format.js";
 
-const SHAPES = { good: "●", doubtful: "▲", bad: "■", off: "○" };
 const WORDS = { good: "good", doubtful: "doubtful", bad: "bad", off: "not known" };
 const BANNERS = { simulated: "Simulated", replay: "Replay" };
+const KINDS = ["Camera", "EMG", "Thermal", "Markers", "GroundTruth"];
 const NOTICE_S = 8;
+const LATE_MS = 250;
+const ADVICE_LINES = 2;
 
 export class HealthPanel {
   constructor() {
     this.lights = document.getElementById("lights");
+    this.advice = document.getElementById("advice");
     this.streams = document.getElementById("streams");
     this.parts = new Map();
     this.rows = new Map();
@@ -31,20 +34,34 @@ export class HealthPanel {
     setText(document.getElementById("session-clock"), clock(status.now - status.started));
     const latency = document.getElementById("display-latency");
     if (latency) {
-      setText(latency, status.displayed ? `${number(status.displayed.p50_ms)} ms` : "–");
-      latency.title = status.displayed ? `95 % of pictures within ${number(status.displayed.p95_ms)} ms` : "";
+      const { displayed } = status;
+      setText(latency, displayed ? `${number(displayed.p50_ms)} ms` : "–");
+      latency.title = displayed ? `95 % of pictures within ${number(displayed.p95_ms)} ms` : "";
+      latency.classList.toggle("late", Boolean(displayed) && displayed.p95_ms > LATE_MS);
     }
     this.recording(status.recording);
-    const newest = status.incidents.at(-1);
-    const notice = document.getElementById("notice");
-    if (newest && status.now - newest.time < NOTICE_S) setText(notice, newest.sentence);
-    else if (this.told && performance.now() - this.told < NOTICE_S * 1000) return;
-    else setText(notice, "");
+    this.incidents(status);
+    if (this.told !== null && performance.now() - this.told > NOTICE_S * 1000) this.tell("");
   }
 
-  /** One sentence of the page's own in the top bar. */
+  /** The newest incident stays to be read; on the second display it is a notice of some seconds. */
+  incidents({ incidents, now, started }) {
+    const newest = incidents.at(-1);
+    const host = document.getElementById("incident");
+    if (!newest) return;
+    if (!host) {
+      if (now - newest.time < NOTICE_S) this.tell(newest.sentence);
+      return;
+    }
+    const line = ({ time, sentence }) => `${clock(time - started)}  ${sentence}`;
+    setText(host, line(newest));
+    host.classList.toggle("fresh", now - newest.time < NOTICE_S);
+    host.title = incidents.map(line).join("\n");
+  }
+
+  /** A sentence of the page's own, for some seconds. */
   tell(sentence) {
-    this.told = performance.now();
+    this.told = sentence ? performance.now() : null;
     setText(document.getElementById("notice"), sentence);
   }
 
@@ -66,26 +83,37 @@ export class HealthPanel {
   }
 
   showLights(lights) {
-    for (const light of lights) {
+    lights.forEach((light, at) => {
       let part = this.parts.get(light.id);
       if (!part) {
         part = { root: element("li"), mark: element("span", "mark"), name: element("span", "name"), value: element("span", "value") };
         part.mark.setAttribute("role", "img");
         part.root.append(part.mark, part.name, part.value);
-        this.lights.append(part.root);
         this.parts.set(light.id, part);
       }
+      // In the engine's order, whichever came first.
+      if (this.lights.children[at] !== part.root) this.lights.insertBefore(part.root, this.lights.children[at] ?? null);
       part.root.dataset.light = light.light;
       setText(part.mark, SHAPES[light.light]);
       part.mark.setAttribute("aria-label", WORDS[light.light]);
       setText(part.name, light.name);
       setText(part.value, light.value);
       part.root.title = light.light === "good" ? light.name : light.words;
-    }
+    });
+    this.advise(lights.filter(({ light, words }) => light !== "good" && words));
+  }
+
+  /** What to do, once for all lights that ask for the same. */
+  advise(lights) {
+    const names = new Map();
+    for (const { name, words } of lights) names.set(words, [...(names.get(words) ?? []), name]);
+    const lines = [...names].slice(0, ADVICE_LINES).map(([words, named]) => `${named.join(", ")}: ${words}`);
+    setText(this.advice, lines.join("\n"));
   }
 
   showStreams(streams) {
-    for (const stream of streams) {
+    const order = [...streams].sort((one, other) => KINDS.indexOf(one.kind) - KINDS.indexOf(other.kind));
+    order.forEach((stream, at) => {
       const key = `${stream.kind} ${stream.name}`;
       let cells = this.rows.get(key);
       if (!cells) {
@@ -94,9 +122,10 @@ export class HealthPanel {
         cells[0].scope = "row";
         row.append(...cells);
         row.title = stream.name;
-        this.streams.append(row);
         this.rows.set(key, cells);
       }
+      const row = cells[0].parentElement;
+      if (this.streams.children[at] !== row) this.streams.insertBefore(row, this.streams.children[at] ?? null);
       const nominal = stream.nominal_hz ? ` (${number(stream.nominal_hz)})` : "";
       const texts = [
         `${SHAPES[stream.light]} ${stream.kind}`,
@@ -106,8 +135,8 @@ export class HealthPanel {
         `${number(stream.clock_offset_ms ?? NaN, 1)} ms`,
         stream.age_s === null ? "–" : `${number(stream.age_s, 1)} s`,
       ];
-      texts.forEach((text, at) => setText(cells[at], text));
+      texts.forEach((text, column) => setText(cells[column], text));
       cells[0].dataset.light = stream.light;
-    }
+    });
   }
 }

@@ -44,19 +44,26 @@ export class Live {
         store.started = head.started;
         panels.health.update(head);
         break;
+      case "greeting":
+        // Comes first, whether the page is new or its connection was broken: nothing may be there twice.
+        store.begin(head.events, head.markers);
+        panels.candidates?.setAll(head.candidates);
+        break;
+      case "history":
+        store.addRows(head.rows, parts);
+        break;
       case "event":
         store.addEvent(head.event);
         if (head.listed) panels.candidates?.put(head.event);
         break;
-      case "candidates":
-        head.candidates.forEach((event) => store.addEvent(event));
-        panels.candidates?.setAll(head.candidates);
-        break;
-      case "decision":
+      case "candidate":
         panels.candidates?.put(head.event);
         break;
       case "markers":
         store.addMarkers(head.markers);
+        break;
+      case "problem":
+        panels.health.tell(head.sentence);
         break;
     }
   }

@@ -74,6 +74,13 @@ export class Store {
     this.started = null;
   }
 
+  /** Forget rows, events and markers: the engine tells again what there is of the last minute. */
+  begin(events, markers) {
+    for (const [kind, layout] of Object.entries(this.layout)) this.series.set(kind, new Series(layout));
+    this.events = events;
+    this.markers = markers;
+  }
+
   setLayout(streams) {
     for (const [kind, layout] of Object.entries(streams)) {
       const known = this.layout[kind];
