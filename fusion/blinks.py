@@ -9,7 +9,9 @@ from acquisition.stream import StreamSpec
 from fusion.atlas import muscles_of
 from fusion.events import FaceEvent
 from fusion.explanation import main_branches
-from processing.findings import Side
+from processing.findings import Burst, Movement, Side
+
+_KEEP_S = 32.0
 
 
 class Blinks:
@@ -57,7 +59,7 @@ class Blinks:
 
     def _close(self, time_s: float) -> FaceEvent | None:
         onset, self._onset_s, self._quiet_s = self._onset_s, math.nan, time_s
-        self.recent = [span for span in self.recent if span[1] > time_s - 5.0] + [(onset, time_s)]
+        self.recent = [span for span in self.recent if span[1] > time_s - _KEEP_S] + [(onset, time_s)]
         if time_s - onset > self._longest_s:
             return None
         self._number += 1
@@ -80,7 +82,12 @@ class Blinks:
         )
 
     def overlaps(self, start_s: float, end_s: float) -> bool:
-        """Whether an eyelid was closing, closed or opening between two moments of the last 5 s."""
+        """Whether an eyelid was closing, closed or opening between two moments of the last half minute."""
         if not math.isnan(self._onset_s) and self._onset_s < end_s:
             return True
         return any(onset < end_s and offset > start_s for onset, offset in self.recent)
+
+
+def is_blink(blinks: Blinks, channel: str, activity: Burst | Movement) -> bool:
+    """Whether what a channel felt is a blink's: the corrugator contracts with the lids (section 5)."""
+    return channel.startswith("COR") and blinks.overlaps(activity.onset_s - 0.1, activity.offset_s + 0.05)

@@ -1,4 +1,5 @@
-"""What facial EMG says about one muscle at one moment: a burst that leads the visible movement, or none.
+"""What facial EMG says about one muscle at one moment: a burst that leads the visible movement, a swell too
+weak to be called a burst, or silence.
 
 The evidence is the natural logarithm of a likelihood ratio: how much likelier is what the electrodes saw if
 the muscle moved the skin then, than if the movement had another cause.
@@ -8,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from acquisition.stream import StreamSpec
 from fusion.atlas import aus_of
+from fusion.candidates import MICRO_TOTAL_S
 from fusion.timeline import Timeline
-from processing.findings import Burst, Side
+from processing.findings import Burst, Movement, Side
 
 MUSCLE_OF_PREFIX = {
     "ZYG": "zygomaticus major",
@@ -47,8 +49,22 @@ WINDOW_S = (-0.10, 0.16)
 
 _SIDES: dict[str, Side] = {"L": "left", "R": "right"}
 _LARGEST = 6.0
-_ABSENT = -1.5
+_ABSENT = -1.2
 _CHANCE_MEMORY_S = 30.0
+_LONGEST_S = 0.6
+
+_USUAL_SWELL_Z = 3.0
+"""Mean z over a contraction that moves the skin by a pixel or more: exponentially distributed, for faint ones
+are common; of a smaller movement in proportion."""
+
+_Z_CORRELATION_S = 0.03
+"""z of a resting muscle is as good as independent after this time: the fast envelope's memory."""
+
+_SKIN_LAG_S = LEAD_S - 0.014
+"""From a row of activity to the skin: the muscle's lead, less the delay of the fast envelope."""
+
+_BEFORE_S, _AFTER_S = (0.6, 0.15), 0.1
+"""Rest that a swell is compared with: from and to before the visible onset; length after the offset."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +76,14 @@ class EmgSupport:
         burst: The burst it rests on, if there is one.
         lead_s: How long before the visible onset it began.
         neighbour: The electrodes sit on a neighbouring muscle.
+        channel: Its label.
     """
 
     log_likelihood_ratio: float
     burst: Burst | None = None
     lead_s: float = 0.0
     neighbour: bool = False
+    channel: str = ""
 
 
 def channel_parts(label: str) -> tuple[str, Side]:
@@ -79,12 +97,15 @@ class EmgEvidence:
 
     Args:
         activity: Rows of the MuscleActivity stream, filled by the caller.
+        explained: Tells bursts that something else accounts for, a blink say: they are no coincidences.
     """
 
-    def __init__(self, activity: Timeline) -> None:
+    def __init__(self, activity: Timeline, explained: Callable[[Burst], bool] = lambda burst: False) -> None:
         self._activity = activity
+        self._explained = explained
         self._channels: tuple[str, ...] = ()
         self._quality: tuple[int, ...] = ()
+        self._fast: tuple[int, ...] = ()
         self._active: tuple[int, ...] = ()
         self.reset()
 
@@ -96,16 +117,20 @@ class EmgEvidence:
         self._quality = tuple(
             labels.index(f"{name}_quality") if f"{name}_quality" in labels else -1 for name in self._channels
         )
+        self._fast = tuple(
+            labels.index(f"{name}_z") if f"{name}_z" in labels else -1 for name in self._channels
+        )
 
     def reset(self) -> None:
         """Forget the past."""
         self.bursts: list[Burst] = []
-        self._history: dict[str, deque[tuple[float, float]]] = {}
+        self._history: dict[str, deque[Burst]] = {}
 
     def add_burst(self, burst: Burst) -> None:
         """Take one burst; they come in the order in which they were found."""
         self.bursts.append(burst)
-        self._history.setdefault(burst.channel, deque(maxlen=400)).append((burst.onset_s, burst.found_s))
+        if burst.offset_s - burst.onset_s <= _LONGEST_S:
+            self._history.setdefault(burst.channel, deque(maxlen=400)).append(burst)
 
     def forget_before(self, time_s: float) -> None:
         """Let go of bursts that nothing can belong to any more."""
@@ -133,63 +158,141 @@ class EmgEvidence:
             if name in wanted
         )
 
-    def support(self, channel: str, onset_s: float, now_s: float) -> EmgSupport:
-        """What one channel says about a visible movement that began at `onset_s`.
+    def support(self, channel: str, movement: Movement, now_s: float) -> EmgSupport:
+        """What one channel says about a visible movement.
 
         Args:
             channel: Label of the EMG channel.
-            onset_s: The movement's visible onset.
+            movement: With its offset.
             now_s: Only what was known by then counts.
         """
-        quality, was_active = self._state(channel, onset_s - 0.15, onset_s + 0.10)
         best = EmgSupport(0.0)
         for burst in self.bursts:
             if burst.channel == channel and burst.found_s <= now_s:
-                lead_s = onset_s - burst.onset_s
+                lead_s = movement.onset_s - burst.onset_s
                 if WINDOW_S[0] <= lead_s <= WINDOW_S[1]:
                     ratio = self._ratio(burst, lead_s, now_s)
                     if best.burst is None or ratio > best.log_likelihood_ratio:
-                        best = EmgSupport(ratio, burst, lead_s)
-        if best.burst is None and quality > 0.3 and not was_active:
-            return EmgSupport(_ABSENT * quality)
+                        best = EmgSupport(ratio, burst, lead_s, channel=channel)
+        if best.burst is None:
+            return EmgSupport(self._swell(channel, movement, now_s), channel=channel)
         return best
 
-    def neighbour_support(self, channel: str, onset_s: float, now_s: float) -> EmgSupport:
+    def neighbour_support(self, channel: str, movement: Movement, now_s: float) -> EmgSupport:
         """`support` by a channel that hears the muscle from next to it: less, and never against."""
-        support = self.support(channel, onset_s, now_s)
-        if support.burst is None or support.log_likelihood_ratio <= 0.0:
+        support = self.support(channel, movement, now_s)
+        if support.log_likelihood_ratio <= 0.0:
             return EmgSupport(0.0)
         ratio = _NEIGHBOUR_SHARE * support.log_likelihood_ratio
         return replace(support, log_likelihood_ratio=ratio, neighbour=True)
+
+    def span(self, channel: str, start_s: float, end_s: float, now_s: float) -> tuple[float, float] | None:
+        """Onset and offset that the skin should have had, from the course of the muscle's activity.
+
+        Args:
+            channel: Label of the EMG channel.
+            start_s, end_s: Where to look for its peak, EMG time.
+            now_s: Only what was known by then counts.
+
+        Returns:
+            None when activity does not stand out there.
+        """
+        if channel not in self._channels:
+            return None
+        column, reach = self._fast[self._channels.index(channel)], MICRO_TOTAL_S / 2.0
+        stamps, rows = self._activity.stamped(start_s - reach, min(end_s + reach, now_s))
+        z = [row[column] if column >= 0 and math.isfinite(row[column]) else 0.0 for row in rows]
+        smooth = [sum(z[max(i - 2, 0) : i + 3]) / len(z[max(i - 2, 0) : i + 3]) for i in range(len(z))]
+        inside = [i for i, stamp in enumerate(stamps) if start_s <= stamp <= end_s]
+        if not inside:
+            return None
+        first = last = max(inside, key=lambda i: smooth[i])
+        edge = max(1.0, 0.2 * smooth[first])
+        if smooth[first] <= edge:
+            return None
+        while first > 0 and smooth[first - 1] > edge:
+            first -= 1
+        while last < len(smooth) - 1 and smooth[last + 1] > edge:
+            last += 1
+        # What stands out of rest is the middle three quarters of a contraction.
+        wing_s = (stamps[last] - stamps[first]) / 6.0
+        return stamps[first] - wing_s + _SKIN_LAG_S, stamps[last] + wing_s + _SKIN_LAG_S
+
+    def _swell(self, channel: str, movement: Movement, now_s: float) -> float:
+        """How mean activity rose while the skin moved, against rest; 0 if the muscle was busy anyway."""
+        if channel not in self._channels:
+            return 0.0
+        index = self._channels.index(channel)
+        onset_s = movement.onset_s
+        start_s, end_s = onset_s - LEAD_S, min(movement.offset_s - LEAD_S, now_s)
+        during = self._activity.between(start_s, end_s)
+        quality = self._mean_quality(index, during)
+        column, active = self._fast[index], self._active[index]
+        before = self._activity.between(onset_s - _BEFORE_S[0], onset_s - _BEFORE_S[1])
+        after = self._activity.between(end_s + 2.0 * LEAD_S, min(end_s + 2.0 * LEAD_S + _AFTER_S, now_s))
+        level, rest, later = (_finite_mean(rows, column) for rows in (during, before, after))
+        if quality <= 0.3 or level is None or rest is None:
+            return 0.0
+        if any(row[active] > 0.5 for row in (*before[-10:], *after[:1])):
+            return 0.0  # It contracts for a reason of its own.
+        rise = level - rest
+        if later is not None and later - rest > max(0.5 * rise, 1.5):
+            return 0.0  # It goes on: the beginning of something longer.
+        variance = _Z_CORRELATION_S / max(end_s - start_s, _Z_CORRELATION_S) + 0.1
+        chance = self._chance_per_s(channel, onset_s, now_s) * (end_s - start_s)
+        usual = _USUAL_SWELL_Z * min(max(movement.amplitude_px, 0.2), 1.0)
+        return quality * _log_swell_ratio(rise, usual, variance, min(chance, 0.5))
 
     def _ratio(self, burst: Burst, lead_s: float, now_s: float) -> float:
         """Gaussian lead against bursts that fall anywhere at the channel's own recent rate."""
         score = (lead_s - LEAD_S) / LEAD_SD_S
         density = math.exp(-0.5 * score * score) / (LEAD_SD_S * math.sqrt(2.0 * math.pi))
-        recent = [
-            onset
-            for onset, found in self._history.get(burst.channel, ())
-            if found <= now_s and burst.onset_s - _CHANCE_MEMORY_S < onset < burst.onset_s
-        ]
-        chance_per_s = (len(recent) + 0.5) / _CHANCE_MEMORY_S
-        ratio = math.log(max(density, 1e-6) / chance_per_s)
+        ratio = math.log(max(density, 1e-6) / self._chance_per_s(burst.channel, burst.onset_s, now_s))
         ratio += min(1.5, max(0.0, 0.15 * (burst.peak_z - 4.0)))
-        if burst.offset_s - burst.onset_s > 0.6:
+        if burst.offset_s - burst.onset_s > _LONGEST_S:
             # A long contraction is a macro-expression or tonus; its onset still may fall here.
             ratio *= 0.3
         return burst.quality * max(-1.0, min(_LARGEST, ratio))
 
-    def _state(self, channel: str, start_s: float, end_s: float) -> tuple[float, bool]:
-        """Mean quality of a channel between two moments, and whether it was in a burst then."""
-        if channel not in self._channels:
-            return 0.0, False
-        index = self._channels.index(channel)
-        column, active = self._quality[index], self._active[index]
-        rows = self._activity.between(start_s, end_s)
-        if not rows:
-            return 0.0, False
-        quality = sum(row[column] if row[column] > 0.0 else 0.0 for row in rows) if column >= 0 else len(rows)
-        return quality / len(rows), any(row[active] > 0.5 for row in rows)
+    def _chance_per_s(self, channel: str, time_s: float, now_s: float) -> float:
+        """Rate at which short bursts came anyway over the last half minute, for no reason that is known."""
+        recent = sum(
+            burst.found_s <= now_s
+            and time_s - _CHANCE_MEMORY_S < burst.onset_s < time_s
+            and not self._explained(burst)
+            for burst in self._history.get(channel, ())
+        )
+        return (recent + 0.5) / _CHANCE_MEMORY_S
+
+    def _mean_quality(self, index: int, rows: Sequence[Sequence[float]]) -> float:
+        column = self._quality[index]
+        if column < 0 or not rows:
+            return float(bool(rows))
+        return sum(max(row[column], 0.0) for row in rows if row[column] == row[column]) / len(rows)
+
+
+def _finite_mean(rows: Sequence[Sequence[float]], column: int) -> float | None:
+    values = [row[column] for row in rows if column >= 0 and math.isfinite(row[column])]
+    return sum(values) / len(values) if values else None
+
+
+def _log_swell_ratio(rise: float, usual: float, variance: float, chance: float) -> float:
+    """Log-likelihood ratio of a rise of mean z: contraction and noise against noise, or chance contraction.
+
+    Args:
+        rise: Of the mean z.
+        usual: Mean rise of a contraction.
+        variance: Of its noise.
+        chance: Probability that the muscle contracted for another reason just then.
+    """
+    spread, rate = math.sqrt(variance), 1.0 / usual
+    noise = math.exp(-0.5 * rise * rise / variance) / (spread * math.sqrt(2.0 * math.pi))
+    # Exponential contraction plus Gaussian noise.
+    tail = math.erfc((rate * variance - rise) / (spread * math.sqrt(2.0)))
+    contraction = 0.5 * rate * math.exp(0.5 * rate * (rate * variance - 2.0 * rise)) * tail
+    return max(
+        _ABSENT, math.log(max(contraction, 1e-12) / max((1 - chance) * noise + chance * contraction, 1e-12))
+    )
 
 
 def _hears_own(channel: str, unit: int) -> bool:

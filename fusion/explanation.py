@@ -93,7 +93,9 @@ def explain_micro(
             heard = f" heard over the {MUSCLE_OF_PREFIX[channel_parts(support.burst.channel)[0]]}"
         lead_ms = abs(1000.0 * support.lead_s)
         text += f", EMG burst{heard} {support.burst.peak_z:.1f} z {lead_ms:.0f} ms {order}"
-    if vetoes:
+    if tuple(vetoes) == ("faint",):
+        text += ", too faint for the picture alone, but its muscle was felt"
+    elif vetoes:
         text += f", accepted for its EMG against the veto for {join_words(vetoes)}"
     if abs(asymmetry) >= 0.5:
         text += ", one-sided (a hint of involuntary movement)"

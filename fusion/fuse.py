@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from acquisition.stream import Block, Kind, StreamSpec, empty_block
-from fusion.blinks import Blinks
+from fusion.blinks import Blinks, is_blink
 from fusion.emg_evidence import EmgEvidence
 from fusion.events import FaceEvent
 from fusion.macro_expressions import MacroExpressions, MacroSettings
@@ -119,7 +119,7 @@ class Fusion:
         self._blinks = Blinks(spec) if spec is not None else None
         self._emg = Timeline()
         self._thermal = Timeline()
-        self._evidence = EmgEvidence(self._emg)
+        self._evidence = EmgEvidence(self._emg, self._is_blink)
         self._witness = UnitWitness(spec)
         self._micro = MicroExpressions(
             self._macro, self._blinks, self._evidence, self._speech, self._witness, self.settings.micro
@@ -277,6 +277,9 @@ class Fusion:
 
     def _warmth(self, time_s: float) -> list[float] | None:
         return self._thermal.newest(time_s - self.settings.thermal_lag_s, self.settings.thermal_max_age_s)
+
+    def _is_blink(self, burst: Burst) -> bool:
+        return self._blinks is not None and is_blink(self._blinks, burst.channel, burst)
 
     def _finish(self) -> list[FaceEvent]:
         while self._movements:

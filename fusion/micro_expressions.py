@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fusion.blinks import Blinks
+from fusion.blinks import Blinks, is_blink
 from fusion.candidates import Candidate, asymmetry_of, duration_criteria, ended, side_of
-from fusion.emg_evidence import EmgEvidence, EmgSupport
+from fusion.emg_evidence import LEAD_S, EmgEvidence, EmgSupport
 from fusion.events import FaceEvent, TrialType
 from fusion.explanation import Hiding, explain_micro, explain_sub_visible, main_branches, main_muscles
 from fusion.macro_expressions import EXPRESSIVE_UNITS, MACRO_MINIMUM_S, Activity, MacroExpressions, salient
@@ -22,7 +22,7 @@ from fusion.rules import code
 from fusion.speech import LOWER_FACE_UNITS, Speech
 from fusion.sub_visible import Twitch, twitch_of
 from fusion.witness import UnitWitness
-from processing.findings import Burst, Movement
+from processing.findings import Movement
 
 BLINK_UNITS = frozenset({1, 2, 4, 5, 6, 7, 43})
 """AUs that a blink or squint moves along (section 5: "frown when blinking")."""
@@ -40,9 +40,15 @@ SYNERGISTS: dict[int, frozenset[int]] = {
 """AUs whose regions move along when an expression of the key's AU begins or ends (section 3.2.1: facial
 muscles rarely contract individually)."""
 
-OUTVOTED = frozenset({"gaze", "head", "flicker", "ripple"})
-"""Vetoes that concern the picture only, which the muscle's own EMG may outvote. Blinks, speech, sniffs and
+OUTVOTED = frozenset({"gaze", "head", "flicker", "ripple", "faint"})
+"""Vetoes that concern the picture only, which the muscle's EMG may outvote. Blinks, speech, sniffs and
 the edges of expressions are contractions too: EMG cannot tell them from a micro-expression."""
+
+FAINT = ("faint",)
+"""Of a movement too small to be told by itself: no veto in truth, its ratio says how doubtful it is."""
+
+_SURE_Z = 6.0
+"""Peak over noise beyond which the picture tells a movement's times better than the muscle does."""
 
 _WHOLE_PICTURE = frozenset({"head", "flicker"})
 
@@ -57,8 +63,8 @@ class MicroSettings:
         camera_weight, emg_weight: Log-odds per unit of evidence; fitted to simulated sessions, so that
             confidence is the share of candidates that are true (``zygoma bench fusion``).
         veto_log_odds: Subtracted for a vetoed movement, whose own evidence counts a third.
-        second_share: What each further region adds of its own evidence: regions move together, so their
-            evidence is not independent.
+        second_share: What each further region, or electrode, adds of its own evidence: regions move together
+            and sides contract together, so their evidence is not independent.
         together_s: Movements that begin within this time of each other are one event.
         settle_s: An event is decided this long after its offset, when the EMG has had its say.
         mouth_settle_s: The same for movements of the mouth alone, which may turn out to be speech.
@@ -70,7 +76,7 @@ class MicroSettings:
     me_threshold: float = 0.0
     spotting_point: float = 1.0
     camera_weight: float = 1.6
-    emg_weight: float = 0.8
+    emg_weight: float = 1.2
     veto_log_odds: float = 6.0
     second_share: float = 0.3
     together_s: float = 0.06
@@ -78,7 +84,7 @@ class MicroSettings:
     mouth_settle_s: float = 0.65
     patience_s: float = 0.9
     emg_alone: bool = True
-    emg_alone_z: float = 6.0
+    emg_alone_z: float = 4.5
 
 
 class MicroExpressions:
@@ -125,7 +131,8 @@ class MicroExpressions:
             self._moving[movement.id] = movement
             return
         self._moving.pop(movement.id, None)
-        self._seen.append((movement.onset_s, movement.offset_s))
+        if movement.vetoes != FAINT:
+            self._seen.append((movement.onset_s, movement.offset_s))
         if not OUTVOTED.intersection(movement.vetoes):
             self._speech.add(movement)
         for candidate in self._candidates:
@@ -228,7 +235,7 @@ class MicroExpressions:
         thermal = self._thermal_evidence(main)
         logit = settings.camera_weight * (camera + thermal - settings.spotting_point)
         logit += settings.emg_weight * emg
-        if vetoes:
+        if vetoes - {*FAINT}:
             felt = any(each.burst is not None and not each.neighbour for each in supports)
             logit -= settings.veto_log_odds + settings.camera_weight * max(0.0, camera) * 2.0 / 3.0
             if not felt or not OUTVOTED.issuperset(vetoes):
@@ -238,6 +245,8 @@ class MicroExpressions:
                 self.dropped.update(sorted(vetoes) or ["weak"])
             return None
 
+        if supports:
+            main = self._timed(main, supports, emg_until_s)
         mask = self._mask(candidate, units) if counted else None
         trial_type: TrialType = "micro_expression"
         criteria = duration_criteria(main.offset_s - main.onset_s, main.apex_s - main.onset_s)
@@ -307,39 +316,74 @@ class MicroExpressions:
         return vetoes
 
     def _emg_supports(self, members: Sequence[Movement], emg_until_s: float) -> list[EmgSupport]:
-        """The evidence per AU: of the muscle's own electrodes, or else of those next to it."""
+        """The evidence per AU: of the muscle's own electrodes, or else of those next to it.
+
+        Of the further AUs that a movement may stand for, or that took part in it, a burst adds a share.
+        """
         supports: dict[int, EmgSupport] = {}
         for member in members:
             unit = self._witness.best_unit(member)
-            if unit is None or unit in supports:
-                continue
-            own = [
-                self._unblinked(self._emg.support(channel, member.onset_s, emg_until_s))
-                for channel in self._emg.channels_for(unit, member.side)
-            ]
-            near = [
-                self._unblinked(self._emg.neighbour_support(channel, member.onset_s, emg_until_s))
-                for channel in self._emg.neighbours_of(unit, member.side)
-            ]
-            if own and all(each.burst is None for each in own):
-                # Both sides miss it: their silence counts once.
-                supports[unit] = EmgSupport(sum(each.log_likelihood_ratio for each in own) / len(own))
-            elif own or near:
-                supports[unit] = max(
-                    own or near, key=lambda each: (each.burst is not None, each.log_likelihood_ratio)
-                )
+            if unit is not None and unit not in supports:
+                found = self._emg_support(member, unit, emg_until_s)
+                if found is not None:
+                    supports[unit] = found
+        used = {each.channel.partition("_")[0] for each in supports.values()}
+        main = members[0]
+        for unit in main.action_units:
+            found = None if unit in supports else self._emg_support(main, unit, emg_until_s)
+            if found is not None and found.burst is not None and found.log_likelihood_ratio > 0.0:
+                muscle = found.channel.partition("_")[0]
+                if muscle not in used:
+                    ratio = self.settings.second_share * found.log_likelihood_ratio
+                    supports[unit] = replace(found, log_likelihood_ratio=ratio)
+                    used.add(muscle)
         return list(supports.values())
 
-    def _unblinked(self, support: EmgSupport) -> EmgSupport:
-        """The same, but a short corrugator burst that coincides with a blink is the blink's."""
-        return EmgSupport(0.0) if support.burst is not None and self._blinked(support.burst) else support
-
-    def _blinked(self, burst: Burst) -> bool:
-        return (
-            self._blinks is not None
-            and burst.channel.startswith("COR")
-            and self._blinks.overlaps(burst.onset_s - 0.1, burst.offset_s + 0.05)
+    def _emg_support(self, movement: Movement, unit: int, emg_until_s: float) -> EmgSupport | None:
+        """What electrodes on, or next to, the muscle of one AU say about a movement; None without any."""
+        own = [
+            self._unblinked(self._emg.support(channel, movement, emg_until_s), channel, movement)
+            for channel in self._emg.channels_for(unit, movement.side)
+        ]
+        near = [
+            self._unblinked(self._emg.neighbour_support(channel, movement, emg_until_s), channel, movement)
+            for channel in self._emg.neighbours_of(unit, movement.side)
+        ]
+        if not own and not near:
+            return None
+        heard = sorted(
+            own or near, key=lambda each: (each.burst is None, -each.log_likelihood_ratio, each.channel)
         )
+        if heard[0].burst is None and heard[0].log_likelihood_ratio <= 0.0:
+            # Both sides miss it: their silence counts once.
+            ratio = sum(each.log_likelihood_ratio for each in heard) / len(heard)
+        else:
+            also = sum(max(0.0, each.log_likelihood_ratio) for each in heard[1:])
+            ratio = heard[0].log_likelihood_ratio + self.settings.second_share * also
+        return replace(heard[0], log_likelihood_ratio=ratio)
+
+    def _timed(self, main: Movement, supports: Sequence[EmgSupport], emg_until_s: float) -> Movement:
+        """A movement, its times drawn towards those its muscle tells as far as noise hides its flanks."""
+        felt = max(supports, key=lambda each: each.log_likelihood_ratio)
+        if felt.log_likelihood_ratio <= 0.0 or (felt.neighbour and main.vetoes != FAINT):
+            return main
+        start_s, end_s = main.onset_s - 2.0 * LEAD_S, main.offset_s - LEAD_S
+        span = self._emg.span(felt.channel, start_s, end_s, emg_until_s)
+        if span is None:
+            return main
+        share = 0.5 * min(1.0, _SURE_Z / max(main.z, 1e-3)) ** 2
+        onset_s = main.onset_s + share * (span[0] - main.onset_s)
+        offset_s = main.offset_s + share * (span[1] - main.offset_s)
+        return replace(
+            main, onset_s=onset_s, apex_s=min(max(main.apex_s, onset_s), offset_s), offset_s=offset_s
+        )
+
+    def _unblinked(self, support: EmgSupport, channel: str, movement: Movement) -> EmgSupport:
+        """The same, but activity of the corrugator that coincides with a blink is the blink's."""
+        if support.log_likelihood_ratio <= 0.0:
+            return support
+        blinked = self._blinks is not None and is_blink(self._blinks, channel, support.burst or movement)
+        return EmgSupport(0.0) if blinked else support
 
     def _thermal_evidence(self, main: Movement) -> float:
         near = [
@@ -384,13 +428,13 @@ class MicroExpressions:
             told = any((each.channel, each.onset_s) in self._used - {key} for each in twitch.bursts)
             self._used |= {(each.channel, each.onset_s) for each in twitch.bursts}
             if not told and twitch.main.peak_z >= self.settings.emg_alone_z:
-                event = self._sub_visible_event(twitch)
+                event = self._sub_visible_event(twitch, emg_until_s)
                 if event is not None:
                     events.append(event)
         self._used = {key for key in self._used if key[1] > time_s - 10.0}
         return events
 
-    def _sub_visible_event(self, twitch: Twitch) -> FaceEvent | None:
+    def _sub_visible_event(self, twitch: Twitch, emg_until_s: float) -> FaceEvent | None:
         burst, unit = twitch.main, twitch.unit
         reason = self._explains(twitch)
         evidence = burst.quality * min(4.0, 0.5 * (burst.peak_z - self.settings.emg_alone_z) + 1.0)
@@ -399,12 +443,16 @@ class MicroExpressions:
             self.dropped.update([reason or "weak"])
             return None
         coding = code([unit])
-        duration = twitch.offset_s - twitch.onset_s
+        # Dated to the movement that it should have caused.
+        span = self._emg.span(burst.channel, burst.onset_s, burst.offset_s, emg_until_s)
+        onset, offset = span or (twitch.onset_s + LEAD_S, twitch.offset_s + LEAD_S)
+        apex = min(max(burst.peak_s + LEAD_S, onset), offset)
+        duration = offset - onset
         return FaceEvent(
-            onset=twitch.onset_s,
+            onset=onset,
             duration=duration,
             trial_type="micro_expression",
-            apex=burst.peak_s,
+            apex=apex,
             action_units=(unit,),
             side=twitch.side,
             asymmetry=asymmetry_of(twitch.side),
@@ -415,7 +463,7 @@ class MicroExpressions:
             confidence=_logistic(logit),
             evidence_emg=evidence,
             vetoes=("sub-visible",),
-            criteria=duration_criteria(duration, burst.peak_s - twitch.onset_s),
+            criteria=duration_criteria(duration, apex - onset),
             id=f"emg-{burst.channel}-{round(1000 * burst.onset_s)}",
             explanation=explain_sub_visible(unit, twitch.side, duration, burst.peak_z, coding.category),
         )
@@ -424,7 +472,9 @@ class MicroExpressions:
         """What is seen after all, or else made a muscle fire; empty for nothing."""
         if any(onset < twitch.offset_s + 0.1 and offset > twitch.onset_s for onset, offset in self._seen):
             return "visible"
-        if any(self._blinked(each) for each in twitch.bursts):
+        if self._blinks is not None and any(
+            is_blink(self._blinks, each.channel, each) for each in twitch.bursts
+        ):
             return "blink"
         if twitch.unit in LOWER_FACE_UNITS and self._speech.around(twitch.onset_s):
             return "speech"

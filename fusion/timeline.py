@@ -41,6 +41,11 @@ class Timeline:
         """Rows stamped from `start_s` to `end_s`, both included."""
         return self.rows[bisect_left(self.stamps, start_s) : bisect_right(self.stamps, end_s)]
 
+    def stamped(self, start_s: float, end_s: float) -> tuple[Sequence[float], Sequence[list[float]]]:
+        """The same rows with their stamps."""
+        span = slice(bisect_left(self.stamps, start_s), bisect_right(self.stamps, end_s))
+        return self.stamps[span], self.rows[span]
+
     def after(self, time_s: float) -> float:
         """Stamp of the first row later than `time_s`; infinity without one."""
         index = bisect_right(self.stamps, time_s)

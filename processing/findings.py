@@ -32,7 +32,7 @@ class Movement:
         log_likelihood_ratio: Natural log of P(evidence | micro-movement) / P(evidence | none).
         quality: 0-1, of the frames it was seen in.
         vetoes: Why it may not be an expression (``blink``, ``head``, ``speech``, ``gaze``, ``flicker``,
-            ``sniff``, ``ripple``); empty for a clean one.
+            ``sniff``, ``ripple``), or ``faint``: too little to be told by itself; empty for a clean one.
         provisional: True at the apex, False once the offset confirmed it.
     """
 

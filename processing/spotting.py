@@ -21,10 +21,16 @@ from processing.motion_regions import base_name, side_of
 from processing.spotting_anatomy import MEMBERS, MIX_X, MIX_Y, REGIONS, WATCHED, units_moving
 from processing.spotting_context import Context, Trail
 from processing.spotting_evidence import Judgement, judge
+from processing.spotting_habits import LATEST_S, Seen, habit
 from processing.spotting_types import Excursion, SpotterSettings, joined, overlap_share, strongest
 
 _PRIOR_SIGMA_PX = 0.12
 _TRAIL_S = 1.0
+_SHARP_S = 0.05
+"""Below this time scale the length that smoothing adds is taken off again: it matters for what is short."""
+
+_LONGEST_TAPS = 17
+_FRAMES_TO_WARM = 8
 _SECOND_DIFFERENCE_SPREAD = 1.5**0.5
 """Of a second difference over a chord, per standard deviation of white noise."""
 
@@ -48,6 +54,9 @@ class _Bank:
         length = 2 * int(0.5 * self._smooth_s / frame_s + 0.5) + 1
         taps = np.bartlett(length + 2)[1:-1]
         self.taps = taps / taps.sum()
+        # Smoothing widens, and so do the straight lines drawn between frames.
+        variance = float(self.taps @ (np.arange(length) - length // 2) ** 2) + 1.0 / 6.0
+        self._blur_s = frame_s * variance**0.5 if self._smooth_s < _SHARP_S else 0.0
         self.history = np.zeros((1024, len(WATCHED), 2))
         self.times = np.zeros(1024)
         self.newest = -1
@@ -55,18 +64,15 @@ class _Bank:
         self._over = np.full((len(WATCHED), kernel.DIRECTIONS), -np.inf)
         self._passed = self._over.copy()
 
-    def append(self, stamps: list[float], positions: list[NDArray[np.float64]]) -> bool:
+    def append(self, stamps: deque[float], positions: NDArray[np.float64]) -> bool:
         """Add the symmetric mean of the last rows, stamped at its middle; False while there are too few."""
         length = len(self.taps)
         if len(stamps) < length:
             return False
-        mean = np.zeros_like(positions[-1])
-        for weight, value in zip(self.taps, positions[-length:], strict=True):
-            mean += weight * value
         self.newest = (self.newest + 1) % len(self.times)
         self.count = min(self.count + 1, len(self.times))
-        self.history[self.newest] = mean
-        self.times[self.newest] = stamps[-length:][length // 2]
+        kernel.weighted_mean(positions, self.taps, self.history[self.newest])
+        self.times[self.newest] = stamps[-1 - length // 2]
         self._learn_noise(stamps[-1])
         return self.count > 3
 
@@ -104,9 +110,11 @@ class _Bank:
             self._over if fallen_share >= kernel.FALLEN_SHARE else self._passed,
             self._found,
         )
-        every = [Excursion.of(self._found[k]) for k in range(n)]
         longest = self._settings.longest_s
-        return [each for each in every if self.shortest_s <= each.duration_s <= longest]
+        every = (Excursion.of(self._found[k]) for k in range(n))
+        return [
+            each.sharpened(self._blur_s) for each in every if self.shortest_s <= each.duration_s <= longest
+        ]
 
     def trail(self, excursion: Excursion) -> Trail:
         """How everything watched moved since a second before an excursion."""
@@ -124,7 +132,8 @@ class MicroMovementSpotter:
     """Finds movements in FaceMotion rows.
 
     Any chunking gives the same movements. A gap or a lost face longer than 0.2 s starts afresh, keeping the
-    noise that was learned.
+    noise that was learned. A movement is confirmed at its end; should the next second show it to have been
+    part of speech or of a sniff, it comes once more, under its number, with that for a veto.
 
     Args:
         threshold: See `SpotterSettings`; None takes the default.
@@ -147,17 +156,19 @@ class MicroMovementSpotter:
     def _restart(self) -> None:
         self._warm = False
         self._frame_s = 1 / 30
-        self._stamps: deque[float] = deque(maxlen=17)
-        self._positions: deque[NDArray[np.float64]] = deque(maxlen=17)
+        self._stamps: deque[float] = deque(maxlen=_LONGEST_TAPS)
+        self._positions = np.zeros((_LONGEST_TAPS, len(WATCHED), 2))
         self._pending: list[list[Excursion]] = []
         self._announced: deque[Movement] = deque(maxlen=16)
         self._confirmed: deque[Movement] = deque(maxlen=64)
         self._decided: deque[Excursion] = deque(maxlen=24)
+        self._seen: deque[Seen] = deque(maxlen=24)
+        self._revocable: list[tuple[Movement, Seen]] = []
         self._context = Context()
         self._last_s = -np.inf
 
     def process(self, motion: Block, action_units: Block | None = None) -> list[Movement]:
-        """Movements announced and confirmed in these rows, in that order.
+        """Movements announced, confirmed and withdrawn in these rows, in that order.
 
         Args:
             motion: FaceMotion rows.
@@ -183,21 +194,18 @@ class MicroMovementSpotter:
             self._restart()
         self._last_s = time_s
         self._context.append(time_s, context)
-        single = row.astype(np.float64).reshape(-1, 2)
-        grouped = np.stack((MIX_X @ single[:, 0], MIX_Y @ single[:, 1]), axis=1)
+        kernel.watch(row, MIX_X, MIX_Y, self._positions)
         self._stamps.append(time_s)
-        self._positions.append(np.concatenate((single, grouped)))
         if not self._warm:
-            if len(self._stamps) < 8:
+            if len(self._stamps) < _FRAMES_TO_WARM:
                 return []
             self._frame_s = float(np.median(np.diff(self._stamps)))
             self._fast.restart(self._frame_s)
             self._slow.restart(self._frame_s)
             self._warm = True
-        stamps, positions = list(self._stamps), list(self._positions)
         announced: list[Movement] = []
         for bank in (self._fast, self._slow):
-            if not bank.append(stamps, positions):
+            if not bank.append(self._stamps, self._positions):
                 continue
             for excursion in bank.excursions(kernel.FALLEN_SHARE):
                 self._take(excursion, time_s)
@@ -246,20 +254,40 @@ class MicroMovementSpotter:
             if time_s < strongest(group).offset_s + self.settings.wait_s:
                 waiting.append(group)
                 continue
-            movement = self._confirm(group, time_s)
-            if movement is not None:
-                decided.append(movement)
+            decided += self._confirm(group, time_s)
         self._pending = waiting
         return decided
 
-    def _confirm(self, group: list[Excursion], time_s: float) -> Movement | None:
+    def _confirm(self, group: list[Excursion], time_s: float) -> list[Movement]:
+        """The movement that these excursions make, if any, and earlier ones that it puts in doubt."""
         best = strongest(group)
         self._decided.append(best)
         if any(overlap_share(movement, best) > 0.5 for movement in self._confirmed):
-            return None
+            return []
         judgement = self._judge(group)
+        self._seen.append(judgement.seen)
+        withdrawn = self._withdraw(judgement.seen, time_s)
+        movement = self._verdict(best, judgement, time_s)
+        return withdrawn if movement is None else [movement, *withdrawn]
+
+    def _withdraw(self, now: Seen, time_s: float) -> list[Movement]:
+        """Movements that turn out to be part of a habit, with its name for a veto."""
+        withdrawn: list[Movement] = []
+        standing: list[tuple[Movement, Seen]] = []
+        for movement, seen in self._revocable:
+            cause = habit(seen, now)
+            if cause:
+                withdrawn.append(replace(movement, vetoes=(*movement.vetoes, cause), found_s=time_s))
+            elif now.best.peak_s - seen.best.peak_s < LATEST_S:
+                standing.append((movement, seen))
+        self._revocable = standing
+        return withdrawn
+
+    def _verdict(self, best: Excursion, judgement: Judgement, time_s: float) -> Movement | None:
         if not judgement.vetoes and judgement.log_likelihood_ratio < self.settings.threshold:
-            return None
+            if judgement.log_likelihood_ratio < self.settings.faint:
+                return None
+            judgement = replace(judgement, vetoes=("faint",))
         earlier = [m for m in self._announced if abs(m.apex_s - best.peak_s) <= self.settings.together_s]
         number = earlier[-1].id if earlier else self._new_id()
         for movement in earlier:
@@ -267,16 +295,18 @@ class MicroMovementSpotter:
         movement = self._describe(number, best, judgement, time_s, provisional=False)
         if not movement.vetoes:
             self._confirmed.append(movement)
+        if movement.vetoes in ((), ("faint",)):
+            self._revocable.append((movement, judgement.seen))
         return movement
 
     def _judge(self, group: list[Excursion]) -> Judgement:
         trail = self._fast.trail(strongest(group))
-        return judge(group, self._decided, trail, self._context, self.settings.threshold)
+        return judge(group, self._seen, trail, self._context, self.settings.threshold)
 
     def _describe(
         self, number: int, best: Excursion, judgement: Judgement, time_s: float, provisional: bool
     ) -> Movement:
-        moved, z = judgement.displacement, judgement.z
+        moved, z = judgement.seen.displacement, judgement.z
         # What stood out may be a mean over several regions: name the one of them that moved most.
         main = max(MEMBERS[best.watched], key=lambda r: (z[r], -r))
         name = REGIONS[main]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from processing import spotting_kernel as kernel
 from processing.findings import Movement
+
+_PULSE_VARIANCE = 1.0 / 12.0 - 0.5 / np.pi**2
+"""Variance in time of a raised cosine one second long, s^2."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class SpotterSettings:
     Attributes:
         threshold: Log-likelihood ratio from which a movement is reported; lower finds more. The default
             aims at no more than one false candidate per usable minute.
+        faint: Log-likelihood ratio from which a movement below the threshold is let out all the same, with
+            the veto ``faint``: another modality may have felt it.
         candidate_z: Peak over noise at which a movement is considered at all.
         candidate_px: And its size, px at IOD 100.
         shortest_s, longest_s: Duration of a brief movement.
@@ -30,6 +35,7 @@ class SpotterSettings:
     """
 
     threshold: float = 1.0
+    faint: float = -3.0
     candidate_z: float = 3.2
     candidate_px: float = 0.15
     shortest_s: float = 0.03
@@ -75,6 +81,19 @@ class Excursion:
             sigma_px=float(row[kernel.SIGMA]),
         )
 
+    def sharpened(self, blur_s: float) -> Self:
+        """The same without what smoothing with a standard deviation of `blur_s` has added to its length.
+
+        Variances add up; the length is taken for that of a raised cosine, and at most halved.
+        """
+        added = blur_s * blur_s / (_PULSE_VARIANCE * self.duration_s * self.duration_s)
+        share = max(1.0 - added, 0.25) ** 0.5
+        return replace(
+            self,
+            onset_s=self.peak_s - share * (self.peak_s - self.onset_s),
+            offset_s=self.peak_s + share * (self.offset_s - self.peak_s),
+        )
+
     @property
     def height_px(self) -> float:
         return min(self.rise_px, self.drop_px)
@@ -100,7 +119,7 @@ def joined(one: Excursion, other: Excursion, together_s: float) -> bool:
     return near or overlap > 0.6 * min(one.duration_s, other.duration_s)
 
 
-def overlap_share(movement: Movement, excursion: Excursion) -> float:
+def overlap_share(earlier: Movement | Excursion, excursion: Excursion) -> float:
     """Share of the shorter of the two that both cover."""
-    overlap = min(movement.offset_s, excursion.offset_s) - max(movement.onset_s, excursion.onset_s)
-    return overlap / min(movement.offset_s - movement.onset_s, excursion.duration_s)
+    overlap = min(earlier.offset_s, excursion.offset_s) - max(earlier.onset_s, excursion.onset_s)
+    return overlap / min(earlier.offset_s - earlier.onset_s, excursion.duration_s)
