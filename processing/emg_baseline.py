@@ -111,6 +111,7 @@ def _seed(m: Floats, s: int) -> None:
     m[s + at.VAR_S] = m[at.SLOW_VAR_NU] * m[s + at.VAR_B]
     m[s + at.SEEN] = filled * m[at.SLOTS_PER_BLOCK] / m[at.SLOTS_PER_TICK]
     m[s + at.S_ON] = 0.0
+    m[s + at.S_CLEAR] = 0.0
     m[s + at.S_LOW] = 0.0
 
 

@@ -1,16 +1,17 @@
 """Compiled part of the EMG chain that decides when a muscle begins and ends to work.
 
-Bursts are found by a pair of Page's cumulative sum tests on the signal's energy (Page 1954, Biometrika 41;
-for EMG Staude 2001, IEEE Trans. Biomed. Eng. 48). In rest the energy of a slot of 5 ms over its baseline is
-r, a chi-square of nu degrees of freedom over nu; in activity it is rho times as much. The log-likelihood
-ratio is
+Bursts are found by cumulative sum tests on the signal's energy (Page 1954, Biometrika 41; for EMG Staude 2001,
+IEEE Trans. Biomed. Eng. 48). In rest the energy of a slot of 5 ms over its baseline is r, a chi-square of nu
+degrees of freedom over nu; in activity it is rho times as much. The log-likelihood ratio is
 
     llr(r, rho) = nu / 2 * (r * (1 - 1 / rho) - ln(rho))
 
 Its sum, kept >= 0, crosses a threshold when activity has begun, and the slot where it last was zero is the
-maximum likelihood estimate of the onset: that back-dates the burst by itself. The offset is the mirror image,
-with rho the level of the burst so far. nu is measured in rest, which makes the test hold its false-alarm rate
-for any rate, spectrum and heavy-tailed baseline.
+maximum likelihood estimate of the onset: that back-dates the burst by itself. Two such sums run side by side,
+one tuned to weak activity, which takes long to show, and one to clear activity, which raises the flag some
+milliseconds sooner and on less evidence. A flag is a promise: what has not gathered the full evidence by its
+end is no burst. The offset test is the mirror image, with rho the level of the burst so far. nu is measured in
+rest, which makes the tests hold their false-alarm rate for any rate, spectrum and heavy-tailed baseline.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ def decide(m: Floats, c: int, s: int, energy: float, stamp: float) -> None:
     """Run the onset or the offset test on the energy of one slot."""
     ratio = energy / m[s + at.P0]
     if m[s + at.ON] == 0.0:
-        rho = m[at.RHO]
         if m[s + at.S_ON] <= 0.0:
             m[s + at.ONSET] = m[s + at.LAST_STAMP]
             m[s + at.LEVEL_SUM] = 0.0
@@ -39,12 +39,15 @@ def decide(m: Floats, c: int, s: int, energy: float, stamp: float) -> None:
             m[s + at.LOG_SUM] = 0.0
             m[s + at.LOG_COUNT] = 0.0
         # No slot may decide alone: a click is not a burst.
-        llr = m[s + at.HALF_NU] * (ratio - ratio / rho - m[at.LOG_RHO])
-        m[s + at.S_ON] = max(m[s + at.S_ON] + min(llr, m[at.CLIP]), 0.0)
+        weak = m[s + at.HALF_NU] * (ratio - ratio / m[at.RHO] - m[at.LOG_RHO])
+        m[s + at.S_ON] = max(m[s + at.S_ON] + min(weak, m[at.CLIP]), 0.0)
+        clear = m[s + at.HALF_NU] * (ratio - ratio / m[at.RHO_CLEAR] - m[at.LOG_RHO_CLEAR])
+        m[s + at.S_CLEAR] = max(m[s + at.S_CLEAR] + min(clear, m[at.CLIP]), 0.0)
         # The same test downward: energy that stays below the baseline shows that the baseline was activity.
         m[s + at.S_LOW] = max(m[s + at.S_LOW] + m[s + at.HALF_NU] * (_LN2 - ratio), 0.0)
-        if m[s + at.S_ON] > m[at.H_ON]:
+        if m[s + at.S_ON] > m[at.H_ON] or m[s + at.S_CLEAR] > m[at.H_CLEAR]:
             m[s + at.ON] = 1.0
+            m[s + at.EVIDENCE] = max(m[s + at.S_ON], m[s + at.S_CLEAR])
             m[s + at.S_OFF] = 0.0
             m[s + at.ON_SLOTS] = 0.0
             m[s + at.LOWEST] = math.inf
@@ -57,8 +60,11 @@ def decide(m: Floats, c: int, s: int, energy: float, stamp: float) -> None:
         # A notch rings on after a strong burst; that is not activity either.
         floor = max(1.0, m[at.RING_SHARE] * rho) if m[at.BANK] > 0.0 else 1.0
         llr = m[s + at.HALF_NU] * (ratio / floor - ratio / rho - math.log(rho / floor))
-        m[s + at.S_OFF] = max(m[s + at.S_OFF] - llr, 0.0)
+        m[s + at.S_OFF] -= llr
         if m[s + at.S_OFF] <= 0.0:
+            # Never before was there so much evidence for activity.
+            m[s + at.EVIDENCE] -= m[s + at.S_OFF]
+            m[s + at.S_OFF] = 0.0
             m[s + at.OFFSET] = stamp
             m[s + at.LEVEL_SUM] += ratio
             m[s + at.LEVEL_COUNT] += 1.0
@@ -71,13 +77,16 @@ def decide(m: Floats, c: int, s: int, energy: float, stamp: float) -> None:
 
 @njit(nogil=True)
 def close_burst(m: Floats, c: int, s: int, stamp: float, trust: float) -> None:
-    """Put the burst of channel `c` that just ended among those found, unless it was too short."""
+    """Put what ended in channel `c` among the bursts found, unless it was too short or too little evident."""
     onset = m[s + at.ONSET] - m[at.DELAY]
     offset = m[s + at.OFFSET] - m[at.DELAY]
     m[s + at.ON] = 0.0
     m[s + at.S_ON] = 0.0
+    m[s + at.S_CLEAR] = 0.0
     m[s + at.S_OFF] = 0.0
-    if offset - onset < m[at.MIN_BURST_S] or m[at.FOUND] >= m[at.BURST_CAPACITY]:
+    if m[s + at.EVIDENCE] < m[at.H_ON] or offset - onset < m[at.MIN_BURST_S]:
+        return
+    if m[at.FOUND] >= m[at.BURST_CAPACITY]:
         return
     sd = math.sqrt(m[s + at.VAR_F])
     peak_z = (math.log(max(m[s + at.PEAK_FAST], at.TINY)) - m[s + at.MU_F]) / sd

@@ -160,6 +160,7 @@ def _slot(m: Floats, c: int, s: int, stamp: float) -> None:
         if m[s + at.ON] > 0.0:
             close_burst(m, c, s, stamp, 0.5)
         m[s + at.S_ON] = 0.0
+        m[s + at.S_CLEAR] = 0.0
         m[s + at.S_LOW] = 0.0
         m[s + at.BLOCK_REST] = 0.0
         m[s + at.SLOT_BAD] = 0.0

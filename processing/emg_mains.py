@@ -84,3 +84,4 @@ def _switch(m: Floats, channels: int, bank: float) -> None:
         # What was on is void.
         m[s + at.ON] = 0.0
         m[s + at.S_ON] = 0.0
+        m[s + at.S_CLEAR] = 0.0

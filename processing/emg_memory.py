@@ -25,13 +25,13 @@ BURST_FIELDS = 9
 """Columns of a burst: channel, onset, peak, offset, found, peak z, mean z, peak uV, quality."""
 
 # --- configuration ------------------------------------------------------------------------------------
-CONFIG_LENGTH = 45
+CONFIG_LENGTH = 48
 (
     SECTIONS, BAND_SECTIONS, NOTCHES_50, NOTCHES_60, RATE, SLOT_RATE, SLOTS_PER_TICK, SLOTS_PER_BLOCK,
     REWARM, FLAT, RAIL, DELAY, FAST_DELAY,  # filters and input
     SCAN, SCAN_LENGTH, LINE_SURE, LINE_LIKELY,  # search for mains
-    H_ON, H_OFF, RHO, LOG_RHO, RHO_MAX, CLIP, RING_SHARE, OFF_S, MIN_BURST_S, LONGEST_SLOTS,
-    LONGEST_IN_REST,  # bursts
+    H_ON, RHO, LOG_RHO, H_CLEAR, RHO_CLEAR, LOG_RHO_CLEAR, CLIP, H_OFF, RHO_MAX, RING_SHARE, OFF_S,
+    MIN_BURST_S, LONGEST_SLOTS, LONGEST_IN_REST,  # bursts
     BASELINE_TICKS, REST_START, REST_END, NU_MAX, FAST_VAR_NU, SLOW_VAR_NU,  # baseline
     QUALITY_GAIN,
     SECTIONS_AT, STEADY_AT, ENVELOPES_AT, ROWS_AT, BURSTS_AT, BURST_CAPACITY, CHANNELS_AT, FILTERS_IN,
@@ -48,14 +48,15 @@ SCRATCH = _SHARED + SHARED_LENGTH
 """Room to sort one ring in."""
 
 # --- state of one channel -----------------------------------------------------------------------------
-STATE_LENGTH = 63
+STATE_LENGTH = 65
 (
     STALE, WARM, PREVIOUS, RUN, HIGH, LOW, ENVELOPES_READY, WARM_SUM, WARM_COUNT,  # input
     G50A, G50B, G60A, G60B, SCAN_POWER, SCAN_SPOILT,  # search for mains
     FAST, SLOW, SLOT_ENERGY, SLOT_RAW_ENERGY, SLOT_COUNT, SLOT_BAD, SLOT_RAILED, PRE,  # slot being filled
     PHASE, REST_BEGUN, P0, SEEN, MU_F, VAR_F, MU_S, VAR_S, VAR_B, SEEN_B, HALF_NU,  # baseline
     BLOCK_ENERGY, BLOCK_FAST, BLOCK_SLOW, BLOCK_COUNT, BLOCK_TICKS, BLOCK_REST, RING_NEXT, RING_FILLED,
-    S_ON, S_LOW, S_OFF, ON, ONSET, OFFSET, LAST_STAMP, LEVEL_SUM, LEVEL_COUNT, ON_SLOTS, LOWEST,  # tests
+    S_ON, S_CLEAR, S_LOW, S_OFF, ON, EVIDENCE, ONSET, OFFSET, LAST_STAMP, LEVEL_SUM, LEVEL_COUNT,
+    ON_SLOTS, LOWEST,  # tests
     PEAK_FAST, PEAK_STAMP, LOG_SUM, LOG_COUNT,  # features of the burst
     PRE_POWER, POST_POWER, RAILED, GAPPY, QUALITY, MVC,  # quality and calibration
 ) = range(STATE_LENGTH)  # fmt: skip

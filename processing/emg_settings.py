@@ -21,8 +21,9 @@ class EmgSettings:
         rail_uv: Value at which the amplifier saturates; infinite finds rails by repeated extremes only.
         onset_nats: Log-likelihood that activity must gain over rest to be a burst. In exp(nats) decisions one
             is wrong; a slot decides 200 times per second.
+        smallest_power_ratio: Power over baseline that this test is tuned to.
+        clear_nats, clear_power_ratio: The same of a test for clear activity, which raises the live flag sooner.
         offset_nats: The same for the return to rest.
-        smallest_power_ratio: Power over baseline that the tests are tuned to.
         largest_power_ratio: Bound on the level of a burst that the offset test assumes.
         off_s: Rest shorter than this between two bursts makes them one.
         shortest_s: Shorter bursts are dropped.
@@ -40,8 +41,10 @@ class EmgSettings:
     flat_s: float = 0.2
     rail_uv: float = math.inf
     onset_nats: float = 14.0
-    offset_nats: float = 20.0
     smallest_power_ratio: float = 2.0
+    clear_nats: float = 12.0
+    clear_power_ratio: float = 3.0
+    offset_nats: float = 20.0
     largest_power_ratio: float = 60.0
     off_s: float = 0.05
     shortest_s: float = 0.025

@@ -24,7 +24,7 @@ PIECE = 2048
 _SLOT_RATE_HZ = 200.0
 _LONGEST_IN_REST_S = 3.0
 _RING_SHARE = 0.03  # of a burst's power, that the notches may still give back after it
-_CLIP = 0.34  # of the evidence for an onset, that one slot may give: a click is not a burst
+_CLIP = 0.7  # of the evidence for clear activity, that one slot may give: a click is not a burst
 _QUALITY_S = 2.0  # memory of the quality indices
 # Variance of the log of a rectified, smoothed Gaussian over that of its energy in 50 ms: (pi / 2 - 1) / 40
 # times twice the low-pass's noise bandwidth, which is 1.11 times its edge.
@@ -170,9 +170,13 @@ def _configure(
         at.LINE_SURE: 0.3,
         at.LINE_LIKELY: 0.12,
         at.H_ON: settings.onset_nats,
-        at.H_OFF: settings.offset_nats,
         at.RHO: settings.smallest_power_ratio,
         at.LOG_RHO: math.log(settings.smallest_power_ratio),
+        at.H_CLEAR: settings.clear_nats,
+        at.RHO_CLEAR: settings.clear_power_ratio,
+        at.LOG_RHO_CLEAR: math.log(settings.clear_power_ratio),
+        at.CLIP: settings.clear_nats * _CLIP,
+        at.H_OFF: settings.offset_nats,
         at.RHO_MAX: settings.largest_power_ratio,
         at.OFF_S: settings.off_s,
         at.MIN_BURST_S: settings.shortest_s,
@@ -186,7 +190,6 @@ def _configure(
         at.SLOW_VAR_NU: _LOG_VARIANCE_PER_HZ * math.sqrt(2) / (2 * math.pi * filters.slow_delay_s),
         at.QUALITY_GAIN: 1.0 / (_QUALITY_S * slot_rate_hz),
         at.RING_SHARE: _RING_SHARE,
-        at.CLIP: settings.onset_nats * _CLIP,
         at.NOTCHES_50: filters.notch_sections[1],
         at.NOTCHES_60: filters.notch_sections[2],
     }
