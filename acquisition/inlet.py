@@ -113,7 +113,7 @@ class LslInlet(OpenedSource):
         """Prepare to read the stream that `spec` describes (as from `network.resolve`).
 
         Args:
-            spec: The stream; found by its source id, or by name and kind if it has none.
+            spec: The stream; found by kind, name and source id.
             clock: Seconds on the LSL clock.
             buffer_s: What is kept when `read` is called too seldom; older samples are lost and counted.
                 Left out: 2 s of frames, 60 s of anything else.
@@ -163,10 +163,11 @@ class LslInlet(OpenedSource):
         network.ensure_configured()
         self._reset()
         spec = self._spec
-        by_name = None if spec.source_id else spec.name
-        infos = network.find_infos(spec.kind, by_name, spec.source_id or None, 1, self._open_timeout_s)
+        # By name too: some programs give all their streams one source id, and liblsl reconnects by both.
+        sought = (spec.kind, spec.name, spec.source_id or None)
+        infos = network.find_infos(*sought, 1, self._open_timeout_s)
         if not infos:
-            raise DeviceNotFound(network.not_found_sentence(spec.kind, by_name, spec.source_id or None))
+            raise DeviceNotFound(network.not_found_sentence(*sought))
         # liblsl counts in seconds, or in hundreds of samples; irregular frames come at 60 Hz at most.
         buffer = max(math.ceil(self._buffer_s) if spec.rate_hz else round(0.6 * self._buffer_s), 1)
         inlet = pylsl.StreamInlet(infos[0], buffer, recover=bool(spec.source_id), as_numpy=True)

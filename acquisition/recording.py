@@ -86,9 +86,7 @@ class Recording:
             started = {
                 note.details["time_s"]: note.details["first"]
                 for note in self._notes
-                if "first" in note.details
-                and note.details.get("stream") == announced.spec.name
-                and note.details.get("stream_kind") == announced.spec.kind.value
+                if "first" in note.details and _is_about(note, announced.spec)
             }
         return RecordedSamples(self.xdf, stream, announced, started)
 
@@ -215,6 +213,12 @@ StreamKey = tuple[Kind, str, str]
 
 def _key(spec: StreamSpec) -> StreamKey:
     return (spec.kind, spec.name, spec.source_id)
+
+
+def _is_about(note: RecordedIncident, spec: StreamSpec) -> bool:
+    name = note.details.get("stream")
+    # A stream without source id is filed under its name.
+    return (note.details.get("stream_kind"), name, note.details.get("source_id") or name) == _key(spec)
 
 
 def default_chunk(spec: StreamSpec) -> int:

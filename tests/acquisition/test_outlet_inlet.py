@@ -283,6 +283,16 @@ def test_a_camera_of_another_program_without_frame_numbers():
         assert blocks[-1].end == 23
 
 
+def test_two_streams_of_one_source_id_are_told_apart_by_name():
+    first = emg_spec()
+    second = replace(first, name=f"{first.name}-accelerometer", channels=first.channels[:1])
+    with connected(first) as (one, inlet), connected(second) as (other, its_inlet):
+        one.push(Block(first, stamps(2, 500.0), np.ones((2, 2), np.float32), 0))
+        other.push(Block(second, stamps(3, 500.0), np.full((3, 1), 2.0, np.float32), 0))
+        assert joined(receive(inlet, 2)).array.tolist() == [[1.0, 1.0]] * 2
+        assert joined(receive(its_inlet, 3)).array.tolist() == [[2.0]] * 3
+
+
 def test_a_stream_without_source_id_is_found_by_name_and_lost_for_good():
     number = next(_ids)
     info = pylsl.StreamInfo(f"anon{number}", "Markers", 1, 0.0, "string", "")

@@ -136,6 +136,19 @@ def test_two_cameras_get_a_file_each(tmp_path, clock):
     assert len(list(paths.folder.glob("*.mkv"))) == 2
 
 
+def test_two_boards_of_one_name_keep_their_own_numbers(tmp_path, clock):
+    second = replace(EMG, source_id="emg-2")
+    paths = new_run(tmp_path, "01", "01", "demo")
+    with Recorder(paths, clock=clock) as recorder:
+        for spec, lost in ((EMG, 0), (second, 5)):
+            recorder.write(emg(0, spec=spec))
+            later = emg(15, spec=spec)
+            recorder.write(Block(spec, later.timestamps, later.array, 10 + lost))
+    recording = Recording(paths.xdf)
+    assert recording.numbers(EMG).tolist() == [*range(20)]
+    assert recording.numbers(second).tolist() == [*range(10), *range(15, 25)]
+
+
 def test_the_owner_of_an_array_may_go_on_writing_into_it(tmp_path, clock):
     paths = new_run(tmp_path, "01", "01", "demo")
     stamps, values = START_S + np.arange(10) / 1000, np.ones((10, 4), np.float32)
