@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from acquisition.clock import ManualClock
-from acquisition.stream import EndOfStream, Kind
+from acquisition.stream import DeviceNotFound, EndOfStream, Kind
 from hardware.simulated import HeadPose, Scenario, ScriptedEvent, SimulatedCamera, simulated_source
 from hardware.simulated.face_fields import ACTION_UNITS, AU_INDEX, main_point
 from hardware.simulated.rendering import FaceRenderer
@@ -129,6 +129,25 @@ def test_a_late_reader_sees_the_gap_in_the_frame_number() -> None:
         after = camera.read(1.0)
     assert (first.first, late.first, after.first) == (0, 6, 7)
     assert late.timestamps[0] == pytest.approx(50.2)
+
+
+def test_a_device_is_made_by_its_name_with_its_usual_options() -> None:
+    clock = ManualClock(50.0)
+
+    def made(kind: str, **options: Any) -> Any:
+        return simulated_source(kind, Scenario.neutral(1, 5.0), clock=clock, sleep=clock.sleep, **options)
+
+    camera = made("camera", size_px=(320, 240), rate_hz=15.0, noise_grey_levels=4.0, encode=False, seed=3)
+    assert (camera.spec.frame.width, camera.spec.frame.codec, camera.spec.rate_hz) == (320, "BGR8", 15.0)
+    assert (camera.noise_grey_levels, camera.seed) == (4.0, 3)
+    usual = made("camera")
+    assert (usual.width, usual.height, usual.rate_hz, usual.encode) == (640, 480, 30.0, True)
+    assert [made("emg").spec.rate_hz, made("emg", rate_hz=250.0).spec.rate_hz] == [1000.0, 250.0]
+    assert {made(kind).spec.kind for kind in ("thermal", "ground_truth")} == {Kind.THERMAL, Kind.GROUND_TRUTH}
+    with pytest.raises(DeviceNotFound, match="choose camera"):
+        made("nose")
+    with pytest.raises(RuntimeError, match="before it is open"):
+        usual.read(0.0)
 
 
 def test_reads_wait_no_longer_than_told_and_streams_end() -> None:
