@@ -1,17 +1,18 @@
 """Compiled part of the EMG chain that decides when a muscle begins and ends to work.
 
-Bursts are found by cumulative sum tests on the signal's energy (Page 1954, Biometrika 41; for EMG Staude 2001,
-IEEE Trans. Biomed. Eng. 48). In rest the energy of a slot of 5 ms over its baseline is r, a chi-square of nu
-degrees of freedom over nu; in activity it is rho times as much. The log-likelihood ratio is
+Bursts are found by cumulative sum tests on the signal's energy (Page 1954, Biometrika 41; for EMG Staude
+2001, IEEE Trans. Biomed. Eng. 48). In rest the energy of a slot of 5 ms over its baseline is r, a chi-square
+of nu degrees of freedom over nu; in activity it is rho times as much. The log-likelihood ratio is
 
     llr(r, rho) = nu / 2 * (r * (1 - 1 / rho) - ln(rho))
 
 Its sum, kept >= 0, crosses a threshold when activity has begun, and the slot where it last was zero is the
-maximum likelihood estimate of the onset: that back-dates the burst by itself. Two such sums run side by side,
-one tuned to weak activity, which takes long to show, and one to clear activity, which raises the flag some
-milliseconds sooner and on less evidence. A flag is a promise: what has not gathered the full evidence by its
-end is no burst. The offset test is the mirror image, with rho the level of the burst so far. nu is measured in
-rest, which makes the tests hold their false-alarm rate for any rate, spectrum and heavy-tailed baseline.
+maximum likelihood estimate of the onset: that back-dates the burst by itself. Two such sums run side by
+side, one tuned to weak activity, which takes long to show, and one to clear activity, which raises the flag
+some milliseconds sooner and on less evidence. Such a flag is a promise: what has not gathered the full
+evidence by its end is no burst. The offset test is the mirror image, with rho the level of the burst so far.
+nu is measured in rest, which makes the tests hold their false-alarm rate for any rate, spectrum and
+heavy-tailed baseline.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class EmgSettings:
         onset_nats: Log-likelihood that activity must gain over rest to be a burst. In exp(nats) decisions one
             is wrong; a slot decides 200 times per second.
         smallest_power_ratio: Power over baseline that this test is tuned to.
-        clear_nats, clear_power_ratio: The same of a test for clear activity, which raises the live flag sooner.
+        clear_nats, clear_power_ratio: The same of a test for clear activity, which raises the flag sooner.
         offset_nats: The same for the return to rest.
         largest_power_ratio: Bound on the level of a burst that the offset test assumes.
         off_s: Rest shorter than this between two bursts makes them one.
