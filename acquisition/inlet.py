@@ -230,6 +230,7 @@ class LslInlet(OpenedSource):
 
         Raises:
             DeviceLost: The source died and, having no source id, cannot be recognised when it comes back.
+            InvalidSignal: It came back with other channels, or sends a frame number that is none.
         """
         with self._reading:
             deadline_s = time.monotonic() + timeout_s
@@ -341,7 +342,26 @@ class LslInlet(OpenedSource):
         if not infos or infos[0].uid() == self._uid:
             return False
         self._uid = infos[0].uid()
+        self._describe_anew(infos[0])
         return True
+
+    def _describe_anew(self, info: Any) -> None:
+        """Learn how a source sends since it was restarted: liblsl checks no more than the number of channels.
+
+        Raises:
+            InvalidSignal: They mean something else now, so that going on would swap muscles.
+        """
+        try:
+            announced = read_stream_info(network.full_info(info))
+        except DeviceNotFound:
+            return  # gone again
+        if announced.spec.labels != self._spec.labels:
+            self._inlet = None
+            raise InvalidSignal(
+                f"Stream {self._spec.name!r} came back with {', '.join(announced.spec.labels)} instead of "
+                f"{', '.join(self._spec.labels)}; restart it as it was, or begin a new run."
+            )
+        self._announced = announced
 
     # ------------------------------------------------------------------------------------ accounts
 

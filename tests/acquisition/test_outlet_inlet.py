@@ -398,6 +398,25 @@ def test_a_stream_that_changed_is_refused():
         LslInlet(spec).open()
 
 
+def test_a_source_that_comes_back_with_other_channels_is_refused():
+    spec = emg_spec()
+    outlet, values = LslOutlet(spec), np.ones((1, 2), np.float32)
+    late_s = [0.0]
+    with LslInlet(spec, clock=lambda: lsl_clock() + late_s[0]) as inlet:
+        assert outlet.wait_for_consumers(5.0)
+        outlet.push(Block(spec, stamps(1, 500.0), values, 0))
+        receive(inlet, 1)
+        outlet.close()
+        late_s[0] = 2.0  # long enough a pause to ask who is there
+        with LslOutlet(replace(spec, channels=spec.channels[::-1])) as back:
+            assert back.wait_for_consumers(20.0)
+            back.push(Block(spec, stamps(1, 500.0), values, 0))
+            with pytest.raises(InvalidSignal, match="came back with COR_L, ZYG_L"):
+                receive(inlet, 1)
+            with pytest.raises(DeviceLost, match="not open"):
+                inlet.read(0.1)
+
+
 def test_bad_pushes_are_refused():
     spec = emg_spec()
     other = emg_spec(channels=(Channel("one", "microvolts", "EMG"),))
