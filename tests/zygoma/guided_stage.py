@@ -54,6 +54,7 @@ class FlowOnly:
         self.flow = Flow(protocol, self.clock)
         self.summary: dict[str, Any] = {}
         self.pages_seen = 0
+        self.picture: tuple[int, bytes] = (0, b"")
 
     def view(self) -> View:
         return self.flow.view()

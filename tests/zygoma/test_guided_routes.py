@@ -220,5 +220,11 @@ def test_the_operator_sees_everything(client: httpx.Client, session: FlowOnly) -
     session.flow.tick(GREEN)
     view = client.get("/api/session/view").json()
     assert view["participant"] == "sim01"
+    assert view["steps"][:2] == ["Checklist", "Rest baseline"]
+    assert client.get("/api/session/picture").status_code == 404
+    session.picture = (7, b"\xff\xd8 newest")
+    assert client.get("/api/session/view").json()["picture"] == 7
+    picture = client.get("/api/session/picture")
+    assert (picture.content, picture.headers["content-type"]) == (b"\xff\xd8 newest", "image/jpeg")
     assert view["checks"][0] == {"label": "Camera stream", "ok": True, "detail": "there", "required": True}
     assert "next" in view["commands"]

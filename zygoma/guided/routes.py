@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zygoma.guided.session import GuidedSession
 
 STATIC_TYPES = {
+    "icon.svg": "image/svg+xml",
     "operator.js": "text/javascript",
     "participant.js": "text/javascript",
     "form.js": "text/javascript",
@@ -77,9 +78,18 @@ def session_router(session: GuidedSession) -> APIRouter:
             **view_record(session.view()),
             "participant": session.protocol.participant.pseudonym,
             "task": session.protocol.task,
+            "steps": [step.title for step in session.flow.steps],
+            "picture": session.picture[0],
             "recording_state": session.recording_state(),
             "summary": session.read_summary(),
         }
+
+    @router.get("/api/session/picture")
+    def picture() -> Response:
+        number, jpeg = session.picture
+        if not number:
+            raise HTTPException(404, "There is no picture of the camera yet.")
+        return Response(jpeg, media_type="image/jpeg")
 
     @router.get("/participant/screen")
     def participant_screen() -> dict[str, Any]:
@@ -139,7 +149,8 @@ def view_record(view: View) -> dict[str, Any]:
 
 
 def _static(name: str) -> bytes:
-    return files("zygoma.guided").joinpath("static", name).read_bytes()
+    owner = "zygoma.monitor" if name == "icon.svg" else "zygoma.guided"
+    return files(owner).joinpath("static", name).read_bytes()
 
 
 def _page(name: str) -> Response:

@@ -82,6 +82,7 @@ class GuidedSession:
         flow: The state machine; read it, but act through the methods here.
         summary: What it came to; empty until the session is over and closed.
         summary_seen: Set once the operator's page has fetched it.
+        picture: The newest of the camera, JPEG, with its number from 1; number 0 before the first.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class GuidedSession:
         self.flow = Flow(protocol, clock)
         self.summary: dict[str, Any] = {}
         self.summary_seen = threading.Event()
+        self.picture: tuple[int, bytes] = (0, b"")
         self.paths: SessionPaths | None = None
         self._recordings = recordings
         self._needs_page = needs_page and any(stimulus.file for stimulus in protocol.stimuli())
@@ -134,6 +136,8 @@ class GuidedSession:
             if block.spec.source_id != MARKERS.source_id:
                 self._heard.extend(zip(map(str, block.data), block.timestamps.tolist(), strict=True))
             return
+        if block.spec.kind is Kind.CAMERA and isinstance(block.data[-1], bytes):
+            self.picture = (self.picture[0] + 1, block.data[-1])
         self._collector.block(block)
 
     def face(self, kind: Kind, stamp_s: float, points_px: NDArray[np.floating] | None) -> None:

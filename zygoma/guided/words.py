@@ -52,7 +52,7 @@ def commands(step: Step, phase: Phase, held_up: bool) -> tuple[str, ...]:
 def operator_sentence(step: Step, phase: Phase, part: str, problems: bool, outcome: str) -> str:
     """What the operator should do."""
     if outcome:
-        return f"The session is over: {outcome}."
+        return "The session is over." if outcome == "completed" else f"The session was {outcome}."
     if step.kind is StepKind.PREFLIGHT:
         return "Mend what is red, then press Next; recording begins then."
     if step.kind is StepKind.REPORT:

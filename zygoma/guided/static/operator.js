@@ -13,6 +13,8 @@ const QUESTIONS = {
 
 const drawn = new Map();
 let asking = "";
+let seenStep = 0;
+let seenPicture = 0;
 let answeredAt = performance.now();
 let refusal = "";
 let refusedAt = 0;
@@ -76,6 +78,35 @@ function drawLog(log) {
   });
 }
 
+const MARKS = { done: ["✓", "done"], now: ["●", "now"], "": ["", "to come"] };
+
+function drawSteps(view) {
+  // Where it was aborted stays to be seen.
+  if (view.outcome && view.outcome !== "completed" && drawn.has("steps")) return;
+  const state = (at) => (at + 1 < view.number || view.outcome ? "done" : at + 1 === view.number ? "now" : "");
+  const steps = view.steps.map((title, at) => ({ title, state: state(at) }));
+  setList("steps", steps, ({ title, state }) => {
+    const row = item("", state);
+    const [sign, words] = MARKS[state];
+    const mark = Object.assign(document.createElement("span"), { className: "mark", textContent: sign });
+    mark.setAttribute("aria-hidden", "true");
+    row.setAttribute("aria-label", `${title}, ${words}`);
+    row.append(mark, title);
+    return row;
+  });
+  const now = byId("steps").querySelector(".now");
+  if (now && view.number !== seenStep) now.scrollIntoView({ block: "nearest" });
+  seenStep = view.number;
+}
+
+function drawPicture(number) {
+  if (!number || number === seenPicture) return;
+  seenPicture = number;
+  byId("no-picture").hidden = true;
+  byId("picture").hidden = false;
+  byId("picture").src = `/api/session/picture?${number}`;
+}
+
 function drawResults(summary) {
   const results = byId("results");
   if (!summary.stimuli || !results.hidden) return;
@@ -100,8 +131,8 @@ function draw(view) {
   setText("left", view.total_s ? `${view.remaining_s.toFixed(1)} s` : "");
   setList("problems", view.problems, (text) => item(text));
   setList("findings", view.findings, (text) => item(text));
-  setList("steps", Array.from({ length: view.count }, (_, i) => (i + 1 < view.number || view.outcome ? "done" : i + 1 === view.number ? "now" : "")), (name) => item("", name));
-  byId("steps").setAttribute("aria-label", `Progress: step ${view.number} of ${view.count}`);
+  drawSteps(view);
+  drawPicture(view.picture);
   for (const button of buttons) button.disabled = !view.commands.includes(button.dataset.command);
   drawRecording(view.recording_state);
   drawChecks(view.checks);

@@ -90,7 +90,8 @@ export class CandidatesPanel {
       rejected: this.button("Reject", "X", () => this.decide("rejected")),
     };
     actions.append(buttons.confirmed, buttons.rejected, this.button("Note", "N", () => this.annotate()), this.button("Show", "↵", () => this.seek()));
-    detail.append(explanation, note, actions);
+    // The buttons first: on a small screen the explanation may have to be scrolled to.
+    detail.append(actions, explanation, note);
     root.append(pictures, words, this.evidence(event), detail);
     root.addEventListener("click", () => this.choose(event.id));
     return { root, event, pictures, images, verdict, note, detail, buttons };

@@ -62,7 +62,9 @@ export class HealthPanel {
   /** A sentence of the page's own, for some seconds. */
   tell(sentence) {
     this.told = sentence ? performance.now() : null;
-    setText(document.getElementById("notice"), sentence);
+    const notice = document.getElementById("notice");
+    setText(notice, sentence);
+    notice.title = sentence;
   }
 
   recording(recording) {
