@@ -16,7 +16,7 @@ from hardware.simulated.rendering import FaceRenderer
 from hardware.simulated.scenario import Scenario
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class SimulatedCamera(SimulatedDevice):
     """Webcam source that plays a scenario.
 

@@ -40,7 +40,7 @@ def _shaping_filter(rate_hz: float) -> NDArray[np.float64]:
     return np.asarray(kernel / math.sqrt(float(np.sum(kernel**2))))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class SimulatedEmg(SimulatedDevice):
     """Surface EMG source that plays a scenario: ZYG_L, ZYG_R, COR_L, COR_R in microvolts.
 

@@ -42,7 +42,7 @@ def event_record(event: ScriptedEvent, start_s: float, prefix: str = "") -> dict
     }
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class GroundTruth(SimulatedDevice):
     """String stream of the scripted events, each sent at its onset.
 

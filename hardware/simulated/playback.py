@@ -62,7 +62,7 @@ class Playback:
         return True
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class SimulatedDevice(OpenedSource):
     """What every simulated device is told.
 

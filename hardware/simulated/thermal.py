@@ -212,7 +212,7 @@ def from_thermal_px(thermal_px: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((thermal_px - _THERMAL_MIDDLE_PX) * REFERENCE_PX_PER_PIXEL + _REFERENCE_MIDDLE_PX)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class SimulatedThermal(SimulatedDevice):
     """Thermal source that plays a scenario: int16 centi-degC pixels, then ``frame_number`` and ``ffc``.
 
