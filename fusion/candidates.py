@@ -12,6 +12,10 @@ MICRO_ONSET_TO_APEX_S = 0.26
 STRICT_S = (0.04, 0.2)
 """Durations: total, and onset to apex (Yan et al., 2013); the paper's strict 1/25-1/5 s."""
 
+TOTAL_ERROR_S = 0.04
+"""By this much a movement of half a second may be measured too long: its ends are flat, and known to about a
+frame each."""
+
 
 @dataclass
 class Candidate:
@@ -34,6 +38,14 @@ class Candidate:
         """When the last of them was found."""
         return max(each.found_s for each in self.members)
 
+    def withdraws(self, movement: Movement) -> bool:
+        """Put a movement that comes again, now with a veto, in the place of its first verdict."""
+        for index, each in enumerate(self.members):
+            if each.id == movement.id:
+                self.members[index] = movement
+                return True
+        return False
+
     def takes(self, movement: Movement, together_s: float) -> bool:
         """Whether a movement began together with one of these and overlaps it."""
         return any(
@@ -53,7 +65,7 @@ def duration_criteria(total_s: float, rise_s: float) -> tuple[str, ...]:
     """
     tolerance = 1e-9  # frame stamps at 20 fps make exactly 500 ms
     criteria = []
-    if total_s <= MICRO_TOTAL_S + tolerance:
+    if total_s <= MICRO_TOTAL_S + TOTAL_ERROR_S + tolerance:
         criteria.append("total<=500ms")
     if rise_s <= MICRO_ONSET_TO_APEX_S + tolerance:
         criteria.append("onset-apex<=260ms")

@@ -27,6 +27,9 @@ from processing.findings import Movement
 BLINK_UNITS = frozenset({1, 2, 4, 5, 6, 7, 43})
 """AUs that a blink or squint moves along (section 5: "frown when blinking")."""
 
+SNIFF_UNITS = frozenset({9})
+"""AUs that a sniff looks like."""
+
 SYNERGISTS: dict[int, frozenset[int]] = {
     12: frozenset({6, 7, 10, 11, 12, 14, 15, 16, 17, 20, 25}),
     6: frozenset({6, 7, 12}),
@@ -67,7 +70,8 @@ class MicroSettings:
             and sides contract together, so their evidence is not independent.
         together_s: Movements that begin within this time of each other are one event.
         settle_s: An event is decided this long after its offset, when the EMG has had its say.
-        mouth_settle_s: The same for movements of the mouth alone, which may turn out to be speech.
+        mouth_settle_s: The same for movements of mouth and nose alone, which may turn out to be speech or
+            a sniff.
         patience_s: Longest wait for what is still going on: an open burst, an expression that may mask.
         emg_alone: Whether a burst without visible movement makes a "sub-visible" candidate.
         emg_alone_z: How strong it must be.
@@ -126,7 +130,7 @@ class MicroExpressions:
         self._used: set[tuple[str, float]] = set()
 
     def add_movement(self, movement: Movement) -> None:
-        """Take a movement, provisional or confirmed, in the order in which they were found."""
+        """Take a movement, provisional, confirmed or withdrawn, in the order in which they were found."""
         if movement.provisional:
             self._moving[movement.id] = movement
             return
@@ -136,6 +140,8 @@ class MicroExpressions:
         if not OUTVOTED.intersection(movement.vetoes):
             self._speech.add(movement)
         for candidate in self._candidates:
+            if candidate.withdraws(movement):
+                return
             if candidate.takes(movement, self.settings.together_s):
                 candidate.members.append(movement)
                 return
@@ -181,8 +187,8 @@ class MicroExpressions:
     def _ripe(self, candidate: Candidate, time_s: float, emg_until_s: float) -> bool:
         settings = self.settings
         since = time_s - candidate.offset_s
-        # A syllable looks like a movement of its own until the next ones come.
-        mouth = LOWER_FACE_UNITS.issuperset(self._units(candidate.members))
+        # A syllable or a sniff looks like a movement of its own until the next ones come.
+        mouth = (LOWER_FACE_UNITS | SNIFF_UNITS).issuperset(self._units(candidate.members))
         if (
             since < (settings.mouth_settle_s if mouth else settings.settle_s)
             or time_s < candidate.found_s + settings.together_s
@@ -251,8 +257,8 @@ class MicroExpressions:
         trial_type: TrialType = "micro_expression"
         criteria = duration_criteria(main.offset_s - main.onset_s, main.apex_s - main.onset_s)
         if not criteria:
-            if mask is not None or self._near(candidate):
-                return None
+            if any(activity.unit in units for activity in self._near(candidate)):
+                return None  # The action units tell it.
             trial_type = "macro_expression"
         bursts = [support for support in supports if support.burst is not None]
         if counted:

@@ -241,7 +241,7 @@ class MicroMovementSpotter:
         ):
             return []
         judgement = self._judge(passed)
-        if judgement.vetoes or judgement.log_likelihood_ratio < self.settings.threshold:
+        if judgement.vetoes:
             return []
         movement = self._describe(self._new_id(), best, judgement, time_s, provisional=True)
         self._announced.append(movement)
@@ -267,8 +267,7 @@ class MicroMovementSpotter:
         judgement = self._judge(group)
         self._seen.append(judgement.seen)
         withdrawn = self._withdraw(judgement.seen, time_s)
-        movement = self._verdict(best, judgement, time_s)
-        return withdrawn if movement is None else [movement, *withdrawn]
+        return [self._verdict(best, judgement, time_s), *withdrawn] if judgement.told else withdrawn
 
     def _withdraw(self, now: Seen, time_s: float) -> list[Movement]:
         """Movements that turn out to be part of a habit, with its name for a veto."""
@@ -283,11 +282,7 @@ class MicroMovementSpotter:
         self._revocable = standing
         return withdrawn
 
-    def _verdict(self, best: Excursion, judgement: Judgement, time_s: float) -> Movement | None:
-        if not judgement.vetoes and judgement.log_likelihood_ratio < self.settings.threshold:
-            if judgement.log_likelihood_ratio < self.settings.faint:
-                return None
-            judgement = replace(judgement, vetoes=("faint",))
+    def _verdict(self, best: Excursion, judgement: Judgement, time_s: float) -> Movement:
         earlier = [m for m in self._announced if abs(m.apex_s - best.peak_s) <= self.settings.together_s]
         number = earlier[-1].id if earlier else self._new_id()
         for movement in earlier:
@@ -301,7 +296,8 @@ class MicroMovementSpotter:
 
     def _judge(self, group: list[Excursion]) -> Judgement:
         trail = self._fast.trail(strongest(group))
-        return judge(group, self._seen, trail, self._context, self.settings.threshold)
+        settings = self.settings
+        return judge(group, self._seen, trail, self._context, settings.threshold, settings.faint)
 
     def _describe(
         self, number: int, best: Excursion, judgement: Judgement, time_s: float, provisional: bool

@@ -8,7 +8,7 @@ name: a movement that would have been reported but for one is let out with that 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from math import log
@@ -16,18 +16,20 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from processing import spotting_context as ctx
-from processing import spotting_kernel as kernel
 from processing.spotting_anatomy import CHEEK, IS_LID, JAW, MOUTH, NOSE, PART, REGIONS, UPPER
-from processing.spotting_context import Context, Trail
-from processing.spotting_patterns import DISTRACTORS, EXPRESSIONS, match
+from processing.spotting_context import Context, Surroundings, Trail
+from processing.spotting_habits import Seen, repetition
+from processing.spotting_patterns import BLINKS, EXPRESSIONS, JAW_OPENS, LOOKS, Match, match
 from processing.spotting_types import Excursion, strongest
 
 F64 = NDArray[np.float64]
 
 CAUSES: Mapping[str, str] = {
     "nose": "sniff",
-    "again": "sniff",
+    "again_nose": "sniff",
+    "again_mouth": "speech",
+    "again_elsewhere": "ripple",
+    "lips_part": "speech",
     "jaw_opens": "speech",
     "jaw_busy": "speech",
     "jaw_restless": "speech",
@@ -44,9 +46,12 @@ _LIDS = [r for r in range(_COUNT) if IS_LID[r]]
 _SAME_HALF = {part: [r for r in range(_COUNT) if (PART[r] == UPPER) == (part == UPPER)] for part in set(PART)}
 _LOWER_FACE = (NOSE, MOUTH, JAW)
 
-_HEAD_SPEED, _CLOSURE, _GAZE_PX, _BRIGHTNESS_SWING = 25.0, 0.35, 1.2, 0.15
-"""Beyond these (px/s, share of the lid gap, px, share of the mean grey level) the picture cannot be
-trusted where the movement was, however well it stands out."""
+_HEAD_SPEED, _MISFIT_PX, _CLOSURE, _GAZE_PX, _LIGHT_SWING = 25.0, 0.25, 0.35, 1.2, 0.15
+"""Beyond these (px/s, px of the rigid model, share of the lid gap, px, share of the mean grey level) the
+picture cannot be trusted where the movement was, however well it stands out."""
+
+_BLINKING = 0.2
+"""Share of the lid gap from which lids that move may well be blinking."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +60,17 @@ class Judgement:
 
     Attributes:
         log_likelihood_ratio, quality, vetoes: As in `processing.findings.Movement`.
-        displacement: Height of the fitted pulse in everything watched, px [W, 2].
-        z: Its length over noise [W].
+        told: Whether it is to be let out at all, with its vetoes if it has any.
+        seen: Height of the fitted pulse in everything watched, and its error.
+        z: Length of the height over noise [W].
         features: What the ratio was computed from.
     """
 
     log_likelihood_ratio: float
     quality: float
     vetoes: tuple[str, ...]
-    displacement: F64
+    told: bool
+    seen: Seen
     z: F64
     features: Mapping[str, float]
 
@@ -111,80 +118,90 @@ def _fit(trail: Trail, best: Excursion) -> _Fit:
 
 def judge(
     group: Sequence[Excursion],
-    earlier: Iterable[Excursion],
+    earlier: Sequence[Seen],
     trail: Trail,
     context: Context,
     threshold: float,
+    faint: float,
 ) -> Judgement:
     """Weigh a movement.
 
     Args:
         group: Its excursions.
-        earlier: Strongest excursions of the movements before it.
+        earlier: The movements before it.
         trail: How everything watched moved since a second before it.
         context: Context rows of the last seconds.
         threshold: Log-likelihood ratio from which a movement is reported: one that only its distractors keep
             below it is vetoed by them.
+        faint: From which one that is too weak by itself is told all the same.
     """
     best = strongest(group)
     fit = _fit(trail, best)
-    around = context.between(best.onset_s - 0.1, best.offset_s + 0.1)
-    before = context.between(best.onset_s - 1.5, best.onset_s - 0.08)
-    lids = around[:, [ctx.LID_RIGHT, ctx.LID_LEFT]]
-    open_lids = np.maximum(np.median(before[:, [ctx.LID_RIGHT, ctx.LID_LEFT]], axis=0), 2.0)
-    closure = max(float((1.0 - lids / open_lids).max()), float(around[:, ctx.BLINK].max()) - 0.2)
-    straight = np.median(before[-12:, [ctx.GAZE_X, ctx.GAZE_Y]], axis=0)
-    gaze_px = float(np.hypot(*(around[:, [ctx.GAZE_X, ctx.GAZE_Y]] - straight).T).max())
-
-    features = _features(group, best, earlier, fit, trail, around[:, [ctx.HEAD_X, ctx.HEAD_Y]], gaze_px)
-    parts = {name: WEIGHTS[name] * features[name] for name in WEIGHTS}
+    seen = Seen(best, fit.height, trail.sigma * fit.gain)
+    around = Surroundings.of(context, best.onset_s, best.offset_s)
+    features = {
+        **_features(group, seen, fit, trail, _distractor(seen, around)),
+        **_habits(seen, fit, trail, earlier, around.lips_px),
+        "gaze": min(around.gaze_px, 3.0) if IS_LID[best.watched] else 0.0,
+        "nod": min(around.swing_px, 6.0),
+    }
+    parts = {name: weight * features[name] for name, weight in WEIGHTS.items()}
     ratio = float(sum(parts.values())) + BIAS
     against: dict[str, float] = {}
     for name, cause in CAUSES.items():
         against[cause] = against.get(cause, 0.0) + min(parts[name], 0.0)
-    vetoes: list[str] = []
-    # Without its distractors it would be reported: what remains is to say which of them it may be.
-    if ratio - sum(against.values()) >= threshold:
-        if ratio < threshold:
-            worst = min(against.values())
-            vetoes = [cause for cause, amount in against.items() if amount <= 0.5 * worst]
-        part, light = PART[best.watched], around[:, ctx.BRIGHTNESS]
-        for name, present in (
-            ("head", float(around[:, ctx.SPEED].max()) > _HEAD_SPEED),
-            ("blink", closure > _CLOSURE and part in (UPPER, CHEEK)),
-            ("gaze", gaze_px > _GAZE_PX and IS_LID[best.watched]),
-            ("flicker", float(np.ptp(light)) > _BRIGHTNESS_SWING * float(light.mean())),
-        ):
-            if present and name not in vetoes:
-                vetoes.append(name)
-    quality = float(around[:, ctx.QUALITY].mean() * around[:, ctx.CONFIDENCE].mean())
-    z = np.sqrt(((fit.height / (trail.sigma * fit.gain)) ** 2).sum(axis=1))
-    return Judgement(ratio, quality, tuple(vetoes), fit.height, z, features)
+    vetoes: tuple[str, ...] = ()
+    but_for_distractors = ratio - sum(against.values()) >= threshold
+    told = but_for_distractors or ratio >= faint
+    if but_for_distractors and ratio < threshold:
+        # It would be reported without them: what remains is to say which of them it may be.
+        worst = min(against.values())
+        vetoes = tuple(cause for cause, amount in against.items() if amount <= 0.5 * worst)
+    elif ratio < threshold:
+        vetoes = ("faint",)
+    if told:
+        vetoes = tuple(dict.fromkeys((*vetoes, *_present(best, around))))
+    z = np.sqrt(((seen.displacement / seen.error) ** 2).sum(axis=1))
+    return Judgement(ratio, around.quality, vetoes, told, seen, z, features)
+
+
+def _present(best: Excursion, around: Surroundings) -> Iterator[str]:
+    """Distractors that were there, whatever the movement looked like."""
+    if around.head_speed > _HEAD_SPEED or around.misfit_px > _MISFIT_PX:
+        yield "head"
+    if around.closure > _CLOSURE and PART[best.watched] in (UPPER, CHEEK):
+        yield "blink"
+    if around.gaze_px > _GAZE_PX and IS_LID[best.watched]:
+        yield "gaze"
+    if around.light_swing > _LIGHT_SWING:
+        yield "flicker"
+
+
+def _distractor(seen: Seen, around: Surroundings) -> Match:
+    """The distractor most like a movement: lids only look if the iris moves, only blink if they close."""
+    moved = seen.displacement[:_COUNT], seen.error[:_COUNT]
+    present = (
+        (match(JAW_OPENS, *moved), 1.0),
+        (match(BLINKS, *moved), min(max(around.closure, 0.0) / _BLINKING, 1.0)),
+        (match(LOOKS, *moved), min(around.gaze_px / _GAZE_PX, 1.0)),
+    )
+    return Match(
+        max(0.3, *(share * each.strength for each, share in present)),
+        max(share * each.share for each, share in present),
+    )
 
 
 def _features(
-    group: Sequence[Excursion],
-    best: Excursion,
-    earlier: Iterable[Excursion],
-    fit: _Fit,
-    trail: Trail,
-    head: F64,
-    gaze_px: float,
+    group: Sequence[Excursion], seen: Seen, fit: _Fit, trail: Trail, other: Match
 ) -> dict[str, float]:
-    """Values of everything in `WEIGHTS`."""
+    """How a movement stands out, and what it looks like."""
+    best = seen.best
     part, lid = PART[best.watched], IS_LID[best.watched]
-    lower = part in _LOWER_FACE
-    error = trail.sigma * fit.gain
-    muscle = match(EXPRESSIONS, fit.height[:_COUNT], error[:_COUNT])
-    other = match(DISTRACTORS, fit.height[:_COUNT], error[:_COUNT])
-    moved_px = max(float(np.hypot(*fit.height[best.watched])), 0.05)
-    noise = np.hypot(*trail.sigma.T)
-    misfit = np.hypot(*fit.misfit.T) / np.maximum(noise, 1e-3)
+    muscle = match(EXPRESSIONS, seen.displacement[:_COUNT], seen.error[:_COUNT])
+    moved_px = _moved_px(seen)
     just_before = trail.range_px(best.onset_s - 0.3, best.onset_s - 0.02)
     duration_s = max(best.duration_s, 0.02)
     rise_s, fall_s = max(best.peak_s - best.onset_s, 0.01), max(best.offset_s - best.peak_s, 0.01)
-    chord = np.linspace(0.0, 1.0, len(head))[:, None]
-    swing_px = float(np.hypot(*(head - (1 - chord) * head[0] - chord * head[-1]).T).max())
     return {
         "height": log(min(best.z, 10.0)),
         "pattern": log(min(max(muscle.strength, 0.5), 12.0)),
@@ -193,33 +210,46 @@ def _features(
         "duration": log(duration_s / 0.25),
         "long": max(log(duration_s / 0.4), 0.0),
         "lopsided": abs(log(rise_s / fall_s)),
-        "misfit": log(max(float(misfit[best.watched]), 0.3)),
+        "misfit": log(max(float(_misfit(fit, trail)[best.watched]), 0.3)),
         "unrest": min(float(just_before[best.watched]) / moved_px, 3.0),
         "lid": float(lid),
         "cheek": float(part == CHEEK),
-        "other_share": other.share,
         "nose": float(part == NOSE),
-        "again": float(part == NOSE and any(_repeats(best, other) for other in earlier)),
-        "jaw_opens": min(max(float(fit.height[_JAWS, 1].max()), 0.0) / moved_px, 2.0) if lower else 0.0,
-        "jaw_busy": log(max(float(misfit[_JAWS].max()), 0.3)) if lower else 0.0,
-        "jaw_restless": min(float(just_before[_JAWS].max()), 4.0) if lower else 0.0,
-        "gaze": min(gaze_px, 3.0) if lid else 0.0,
+        "other_share": other.share,
+        "rival": min(max(log(other.strength / muscle.strength), -1.5), 1.5),
         "lids_aside": min(abs(float(fit.height[_LIDS, 0].mean())) / moved_px, 1.5) if lid else 0.0,
         # Something near that has not come back: a longer expression begins or ends, and this is its ripple.
-        "step": min(_step_px(best, trail)[_SAME_HALF[part]].max() / moved_px, 3.0),
-        "nod": min(swing_px, 6.0),
+        "step": min(float(_step_px(best, trail)[_SAME_HALF[part]].max()) / moved_px, 3.0),
     }
 
 
-def _repeats(best: Excursion, other: Excursion) -> bool:
-    """Whether a movement repeats one just before it: same part of the face, direction and size."""
-    turn = (best.direction - other.direction) % kernel.DIRECTIONS
-    return (
-        PART[best.watched] == PART[other.watched]
-        and turn in (0, 1, kernel.DIRECTIONS - 1)
-        and 0.08 < best.peak_s - other.peak_s < 0.6
-        and 0.5 < best.height_px / other.height_px < 2.0
-    )
+def _habits(seen: Seen, fit: _Fit, trail: Trail, earlier: Sequence[Seen], lips_px: float) -> dict[str, float]:
+    """What speaks for speech and sniffs."""
+    best = seen.best
+    part = PART[best.watched]
+    lower = part in _LOWER_FACE
+    again = repetition(seen, earlier)
+    just_before = trail.range_px(best.onset_s - 0.3, best.onset_s - 0.02)
+    opened_px = max(float(fit.height[_JAWS, 1].max()), 0.0)
+    return {
+        "again_nose": again if part == NOSE else 0.0,
+        "again_mouth": again if part in (MOUTH, JAW) else 0.0,
+        "again_elsewhere": again if part in (UPPER, CHEEK) else 0.0,
+        "lips_part": min(lips_px, 4.0) if lower else 0.0,
+        "jaw_opens": min(opened_px / _moved_px(seen), 2.0) if lower else 0.0,
+        "jaw_busy": log(max(float(_misfit(fit, trail)[_JAWS].max()), 0.3)) if lower else 0.0,
+        "jaw_restless": min(float(just_before[_JAWS].max()), 4.0) if lower else 0.0,
+    }
+
+
+def _moved_px(seen: Seen) -> float:
+    """How far the region that stood out most moved, never less than a noise's width."""
+    return max(float(np.hypot(*seen.displacement[seen.best.watched])), 0.05)
+
+
+def _misfit(fit: _Fit, trail: Trail) -> F64:
+    """What the fitted pulse leaves of everything watched, in standard deviations of noise [W]."""
+    return np.asarray(np.hypot(*fit.misfit.T) / np.maximum(np.hypot(*trail.sigma.T), 1e-3))
 
 
 def _step_px(best: Excursion, trail: Trail) -> F64:

@@ -46,6 +46,44 @@ def unit_vector(direction: int) -> tuple[float, float]:
 
 
 @njit(cache=True, nogil=True)
+def watch(row: NDArray[np.float32], mix_x: F64, mix_y: F64, recent: F64) -> None:
+    """Push a row of region positions, and the means over groups of them, into the last rows.
+
+    Args:
+        row: dx, dy of every region [2 R].
+        mix_x, mix_y: Weights of the regions in each group [G, R].
+        recent: Rows [n, R + G, 2], the newest last.
+    """
+    last = recent.shape[0] - 1
+    regions = mix_x.shape[1]
+    for k in range(last):
+        recent[k] = recent[k + 1]
+    for r in range(regions):
+        recent[last, r, 0] = row[2 * r]
+        recent[last, r, 1] = row[2 * r + 1]
+    for g in range(mix_x.shape[0]):
+        x = 0.0
+        y = 0.0
+        for r in range(regions):
+            x += mix_x[g, r] * row[2 * r]
+            y += mix_y[g, r] * row[2 * r + 1]
+        recent[last, regions + g, 0] = x
+        recent[last, regions + g, 1] = y
+
+
+@njit(cache=True, nogil=True)
+def weighted_mean(recent: F64, taps: F64, out: F64) -> None:
+    """Mean [W, 2] over the last ``len(taps)`` of some rows [n, W, 2]."""
+    first = recent.shape[0] - taps.shape[0]
+    for w in range(out.shape[0]):
+        for axis in range(2):
+            total = 0.0
+            for k in range(taps.shape[0]):
+                total += taps[k] * recent[first + k, w, axis]
+            out[w, axis] = total
+
+
+@njit(cache=True, nogil=True)
 def find_excursions(
     history: F64,
     times: F64,
@@ -68,8 +106,7 @@ def find_excursions(
         sigma: Noise of an excursion [len(NOISE_SPANS_S), R, 2], px.
         threshold_z, min_px: Peak that counts, in units of `sigma` and in px.
         fallen_share: Share of the rise that must be fallen: `FALLEN_SHARE` for a movement that is over, less
-        for
-            one that has just passed its apex.
+            for one that has just passed its apex.
         last_peak_s: Peak last reported [R, DIRECTIONS], so that none is reported twice; updated.
         found: Output [capacity, FIELDS].
 

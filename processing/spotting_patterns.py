@@ -68,11 +68,11 @@ def _pattern(moves: Moves, side: str = "both") -> F64:
     return pattern.ravel()
 
 
-def _distractors() -> F64:
+def _looks() -> F64:
     aside = np.array([[1.0 if "lid" in name else 0.0, 0.0] for name in REGIONS]).ravel()
     up = _pattern(_LOOK_UP)
-    looks = [across * aside + along * up for across in (-1, 0, 1) for along in (-1, 0, 1) if across or along]
-    return np.stack([_pattern(_JAW), _pattern(_BLINK), *looks])
+    ways = [(across, along) for across in (-1, 0, 1) for along in (-1, 0, 1) if across or along]
+    return np.stack([across * aside + along * up for across, along in ways])
 
 
 EXPRESSIONS: F64 = np.stack(
@@ -80,8 +80,10 @@ EXPRESSIONS: F64 = np.stack(
 )
 """Patterns of action units, two-sided and one-sided [E, 2 R]."""
 
-DISTRACTORS: F64 = _distractors()
-"""Patterns of an opening jaw, a blink, and eyes that turn [D, 2 R]."""
+JAW_OPENS: F64 = _pattern(_JAW)[None]
+BLINKS: F64 = _pattern(_BLINK)[None]
+LOOKS: F64 = _looks()
+"""Patterns of distractors: an opening jaw, a blink, eyes that turn [D, 2 R]."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,11 @@ LANDMARKS_AT_MOST_HZ = 45.0
 """Above this rate landmarks are found in every second (third ...) frame, the same live and offline."""
 
 
+def landmarks_every(rate_hz: float) -> int:
+    """Landmarks are found in every n-th frame of a camera: n."""
+    return max(1, math.ceil(rate_hz / LANDMARKS_AT_MOST_HZ))
+
+
 @dataclass(frozen=True)
 class PipelineSettings:
     """What a run may choose.
@@ -116,7 +121,7 @@ class Pipeline:
                 neutral=self.settings.calibration.get("neutral"),
                 model_path=self.settings.face_model,
                 # Skin motion needs every frame of a fast camera; landmarks, the dear part, do not.
-                landmarks_every=max(1, math.ceil(spec.rate_hz / LANDMARKS_AT_MOST_HZ)),
+                landmarks_every=landmarks_every(spec.rate_hz),
                 mirrored=self.settings.mirrored,
                 submit=self._follower.submit,
             )

@@ -205,6 +205,15 @@ def test_criteria_of_duration(total_ms: int, rise_share: float, criteria: tuple[
     assert event.trial_type == ("micro_expression" if criteria else "macro_expression")
 
 
+def test_a_movement_taken_back_in_time_is_no_event() -> None:
+    sniff = replace(movement(3, 6.0, 0.2), region="nose_wing", action_units=(9, 10))
+    withdrawn = replace(sniff, vetoes=("sniff",), found_s=sniff.found_s + 0.4)
+    assert len(micros(fuse([sniff], emg=False)[1])) == 1
+    fusion, fused = fuse([sniff, withdrawn], emg=False)
+    assert micros(fused) == []
+    assert fusion.dropped["sniff"] == 1
+
+
 def test_provisional_at_the_apex_has_the_id_of_what_follows() -> None:
     moves = [movement(7, 6.0, 0.3, provisional=True), movement(7, 6.0, 0.3)]
     _, fused = fuse(moves, emg=False)
@@ -261,7 +270,6 @@ def test_nothing_at_rest() -> None:
 
 
 def test_slow_thermal_motion_is_ignored_and_fast_supports() -> None:
-    from acquisition.stream import Block
     from tests.fusion.synthetic import skin_block, skin_spec
 
     def with_thermal(rate_hz: float) -> FaceEvent:

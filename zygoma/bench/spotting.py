@@ -125,6 +125,9 @@ def _add(results: dict[str, object], table: Table, name: str, runs: Sequence[Wat
         "motion_and_spotting_ms_per_frame",
     )
     table.add_row(name, "zygoma", *(str(figures[key]) for key in shown))
+    at_once = figures["at_once"]
+    assert isinstance(at_once, dict)
+    table.add_row("", "  first verdict, at the offset", *(str(at_once[key]) for key in shown[:3]), "", "")
     others = figures.get("peers", {})
     assert isinstance(others, dict)
     for peer, figure in others.items():
@@ -137,6 +140,8 @@ def summary(runs: Sequence[Watched]) -> dict[str, object]:
     """The figures of one condition."""
     truth = [run.events for run in runs]
     score = score_of(truth, [run.ours for run in runs])
+    at_once = score_of(truth, [run.at_once for run in runs])
+    frames = sum(run.frames for run in runs)
     seconds = sum(run.seconds for run in runs)
     usable_minutes = max(sum(run.usable_share * run.seconds for run in runs) / 60.0, 1e-9)
     late_ms = 1e3 * np.array([late for run in runs for late in run.latencies_s] or [np.nan])
@@ -149,9 +154,15 @@ def summary(runs: Sequence[Watched]) -> dict[str, object]:
         "false_positives_per_usable_minute": round(score.false / usable_minutes, 2),
         "usable_share": round(usable_minutes * 60.0 / seconds, 3),
         "minutes": round(seconds / 60.0, 2),
+        "at_once": {
+            "f1": round(at_once.f1, 3) if any(truth) else None,
+            "precision": round(at_once.precision, 3) if any(truth) else None,
+            "recall": round(at_once.recall, 3) if any(truth) else None,
+            "false_positives_per_usable_minute": round(at_once.false / usable_minutes, 2),
+        },
         "vetoed": dict(Counter(veto for run in runs for veto in run.vetoed)),
         "motion_and_spotting_ms_per_frame": round(
-            1e3 * sum(run.cpu_s for run in runs) / sum(run.frames for run in runs), 2
+            1e3 * sum(run.motion_s + run.spotting_s for run in runs) / frames, 2
         ),
         "confirmed_after_offset_ms_p50": round(float(np.median(late_ms)), 1),
         "confirmed_after_offset_ms_max": round(float(np.max(late_ms)), 1),

@@ -12,13 +12,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from acquisition.stream import Block, InvalidSignal, Kind, SampleType, StreamSpec
-from processing.landmarks import FaceMesh
-from processing.motion import RegionMotion
+from acquisition.stream import Block, Channel, FrameFormat, InvalidSignal, Kind, SampleType, StreamSpec
+from fusion.events import FaceEvent
+from fusion.fuse import Fusion
+from processing.camera import CameraChain
+from processing.findings import Movement
+from processing.landmarks import FaceMesh, FaceObservation
 from processing.spotting import MicroMovementSpotter
+from zygoma.bench.clip_camera import FRAME_PX
 from zygoma.bench.clips import Clip, ClipSettings, Photograph, TrueEvent, photograph
 from zygoma.bench.spotting_peers import Blendshapes, FlowMotion, LandmarkMotion, MainDirectionalDifference
 from zygoma.bench.spotting_score import Interval, Scored, micro
+from zygoma.pipeline import landmarks_every
 
 GATE_RESIDUAL_PX, GATE_SPEED = 0.25, 25.0
 """Frames with a larger misfit of the head's motion, or a faster head (px/s), are not usable."""
@@ -83,27 +88,90 @@ class Watched:
 
     Attributes:
         events: Its micro-expressions.
-        ours: Movements that the spotter confirmed without a veto.
+        ours: The micro-expressions that the whole chain reports.
+        at_once: Movements that the spotter confirmed without a veto, when it confirmed them.
         latencies_s: How long after its offset each was confirmed.
         vetoed: Vetoes of the others.
         usable_share, seconds, frames: What was watched.
-        cpu_s: CPU time of region motion and spotter.
+        motion_s, spotting_s: CPU time.
         by_landmarks, by_flow: Movements of the same spotter on the peers' region motion, with their strength.
         by_blendshapes, by_mdmd: The peers' strength over time.
     """
 
     events: list[TrueEvent]
     ours: list[Interval]
+    at_once: list[Interval]
     latencies_s: list[float]
     vetoed: list[str]
     usable_share: float
     seconds: float
     frames: int
-    cpu_s: float
+    motion_s: float
+    spotting_s: float
     by_landmarks: list[Scored]
     by_flow: list[Scored]
     by_blendshapes: Strength | None
     by_mdmd: Strength | None
+
+
+class Watcher:
+    """The camera's part of the live pipeline, in one thread, so that each step's cost can be told.
+
+    Args:
+        rate_hz: Of the frames to come.
+        spotter: Another than the usual one.
+    """
+
+    def __init__(self, rate_hz: float, spotter: MicroMovementSpotter | None = None) -> None:
+        frame = FrameFormat(FRAME_PX, FRAME_PX, "BGR8")
+        channels = (Channel("frame"), Channel("frame_number"))
+        self._spec = StreamSpec(
+            "clip", Kind.CAMERA, channels, rate_hz, SampleType.STRING, "clip", frame=frame
+        )
+        self.camera = _OpenChain(landmarks_every=landmarks_every(rate_hz))
+        self._spotter = spotter or MicroMovementSpotter()
+        self._fusion = Fusion(self.camera.spec_for(self._spec)[0])
+        self._blocks: list[Block] = []
+        self.movements: list[Movement] = []
+        self.events: list[FaceEvent] = []
+        self.motion_s = self.spotting_s = 0.0
+        self.gray: NDArray[np.uint8] | None = None
+        self.points_px: NDArray[np.float32] | None = None
+
+    def see(self, time_s: float, frame: NDArray[np.uint8]) -> None:
+        """Take one BGR frame."""
+        block = Block(self._spec, np.array([time_s]), (frame,), len(self._blocks))
+        faces = self.camera.find_faces(block)
+        self.gray, self.points_px = faces.grays[0], faces.points[0]
+        self._fusion.push_camera(faces.action_units)
+        self.events += self._fusion.drain(_CAMERA).events
+        began = time.thread_time()
+        motion = self.camera.follow_skin(faces)
+        between = time.thread_time()
+        found = self._spotter.process(motion, faces.action_units)
+        self.spotting_s += time.thread_time() - between
+        self.motion_s += between - began
+        self._fusion.push_movements(found)
+        self.movements += found
+        self._blocks.append(motion)
+
+    def close(self) -> Block:
+        """End of the film; returns its region motion."""
+        self.events += self._fusion.drain(_CAMERA, flush=True).events
+        self.camera.close()
+        stamps = np.concatenate([block.timestamps for block in self._blocks])
+        rows = np.concatenate([block.array for block in self._blocks])
+        return Block(self._blocks[0].spec, stamps, rows, 0)
+
+
+class _OpenChain(CameraChain):
+    @property
+    def observation(self) -> FaceObservation | None:
+        """The newest landmarks and blendshapes."""
+        return self._observation
+
+
+_CAMERA = frozenset({Kind.CAMERA})
 
 
 def watch_clip(portrait: Photograph, settings: ClipSettings, peers: bool) -> Watched:
@@ -116,33 +184,24 @@ def watch(
     frames: Iterator[tuple[float, NDArray[np.uint8]]], fps: float, events: list[TrueEvent], peers: bool
 ) -> Watched:
     """Show (time, BGR frame) to zygoma and, where asked for, its peers."""
-    motion, spotter = RegionMotion(), MicroMovementSpotter()
+    watcher = Watcher(fps)
     landmark_motion, flow_motion = LandmarkMotion(), FlowMotion()
     blendshapes, mdmd = Blendshapes(), MainDirectionalDifference()
-    times: list[float] = []
-    rows: list[NDArray[np.float32]] = []
     peer_rows: dict[str, list[NDArray[np.float32]]] = {"landmarks": [], "flow": []}
-    cpu_s = 0.0
-    with FaceMesh() as mesh:
-        for time_s, frame in frames:
-            rgb = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-            gray = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
-            seen = mesh.detect(rgb, time_s)
-            points = None if seen is None else seen.points_px
-            began = time.thread_time()
-            rows.append(motion.update(gray, points, time_s))
-            cpu_s += time.thread_time() - began
-            times.append(time_s)
-            if peers:
-                peer_rows["landmarks"].append(landmark_motion.update(gray, points, time_s))
-                peer_rows["flow"].append(flow_motion.update(gray, points, time_s))
-                blendshapes.update(gray, seen, time_s)
-                mdmd.update(gray, seen, time_s)
-    block = _block(motion, times, rows, fps)
-    began = time.thread_time()
-    confirmed = [move for move in spotter.process(block) if not move.provisional]
-    cpu_s += time.thread_time() - began
-    clean = [move for move in confirmed if not move.vetoes]
+    for time_s, frame in frames:
+        watcher.see(time_s, frame)
+        if peers and watcher.gray is not None:
+            gray, points, seen = watcher.gray, watcher.points_px, watcher.camera.observation
+            peer_rows["landmarks"].append(landmark_motion.update(gray, points, time_s))
+            peer_rows["flow"].append(flow_motion.update(gray, points, time_s))
+            blendshapes.update(gray, seen, time_s)
+            mdmd.update(gray, seen, time_s)
+    block = watcher.close()
+    first: dict[int, Movement] = {}
+    for move in watcher.movements:
+        if not move.provisional:
+            first.setdefault(move.id, move)
+    clean = [move for move in first.values() if not move.vetoes]
     residual, speed = (block.column(name) for name in ("rigid_residual_px", "head_speed"))
     usable = (residual < GATE_RESIDUAL_PX) & (speed < GATE_SPEED)
 
@@ -150,45 +209,33 @@ def watch(
         if not peers:
             return []
         # At a threshold that nothing misses; the scoring looks for the best one.
-        moves = MicroMovementSpotter(-4.0).process(_block(motion, times, peer_rows[which], fps))
+        rows = Block(block.spec, block.timestamps, np.array(peer_rows[which]), 0)
         return [
             (move.onset_s, move.offset_s, move.log_likelihood_ratio)
-            for move in moves
+            for move in MicroMovementSpotter(-4.0).process(rows)
             if not move.provisional and not move.vetoes
         ]
 
     return Watched(
         events=events,
-        ours=[(move.onset_s, move.offset_s) for move in clean],
+        ours=[
+            (event.onset, event.onset + event.duration)
+            for event in watcher.events
+            if event.trial_type == "micro_expression"
+        ],
+        at_once=[(move.onset_s, move.offset_s) for move in clean],
         latencies_s=[move.found_s - move.offset_s for move in clean],
-        vetoed=[veto for move in confirmed for veto in move.vetoes],
+        vetoed=[veto for move in first.values() for veto in move.vetoes],
         usable_share=float(np.mean(usable)),
-        seconds=len(times) / fps,
-        frames=len(times),
-        cpu_s=cpu_s,
+        seconds=len(block) / fps,
+        frames=len(block),
+        motion_s=watcher.motion_s,
+        spotting_s=watcher.spotting_s,
         by_landmarks=by("landmarks"),
         by_flow=by("flow"),
         by_blendshapes=blendshapes.strength() if peers else None,
         by_mdmd=mdmd.strength() if peers else None,
     )
-
-
-def watch_motion(clip: Clip) -> Block:
-    """Region motion of a clip."""
-    motion = RegionMotion()
-    times, rows = [], []
-    with FaceMesh() as mesh:
-        for time_s, frame in clip:
-            seen = mesh.detect(np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8), time_s)
-            gray = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
-            rows.append(motion.update(gray, None if seen is None else seen.points_px, time_s))
-            times.append(time_s)
-    return _block(motion, times, rows, clip.settings.fps)
-
-
-def _block(motion: RegionMotion, times: list[float], rows: list[NDArray[np.float32]], fps: float) -> Block:
-    spec = StreamSpec("clip-motion", Kind.FACE_MOTION, motion.channels, fps, SampleType.FLOAT32, "clip")
-    return Block(spec, np.array(times), np.array(rows), 0)
 
 
 def talking_footage() -> tuple[float, Iterator[tuple[float, NDArray[np.uint8]]]] | None:
