@@ -52,6 +52,10 @@ def valence_stream_spec(rate_hz: float, source_id: str = "zygoma-valence") -> St
 
 
 _WALK_VARIANCE_PER_S = 0.0001
+_STILL_VARIANCE_PER_S = 1e-6
+_STILL = 0.01
+"""While the picture shows a face with less evidence than this, valence hardly wanders."""
+
 _HOME_S = 6.0
 _PRIOR_SD = 0.5
 _SURPRISING_NIS = 4.0
@@ -133,7 +137,8 @@ class ValenceFilter:
         if camera is not None and emg is not None:
             camera = camera.masked_by_frown(emg.negative)
         arousal = self._thermal.observe(time_s, thermal_row) if self._thermal is not None else math.nan
-        self._predict(dt)
+        still = camera is not None and max(camera.positive, camera.negative) < _STILL
+        self._predict(dt, _STILL_VARIANCE_PER_S if still else _WALK_VARIANCE_PER_S)
         bias_variance, quality = self._correct(dt, camera, emg)
         error = math.sqrt(self._variance + bias_variance)
         return ValenceEstimate(
@@ -145,10 +150,10 @@ class ValenceFilter:
             quality,
         )
 
-    def _predict(self, dt: float) -> None:
+    def _predict(self, dt: float, walk_variance_per_s: float) -> None:
         stay = math.exp(-dt / _HOME_S)
         self._valence *= stay
-        self._variance = self._variance * stay * stay + _WALK_VARIANCE_PER_S * dt
+        self._variance = self._variance * stay * stay + walk_variance_per_s * dt
         self._variance = min(self._variance, _PRIOR_SD**2)
 
     def _correct(self, dt: float, camera: Observation | None, emg: Observation | None) -> tuple[float, float]:

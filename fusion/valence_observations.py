@@ -31,6 +31,9 @@ _CURVE = 1.5
 """Valence grows faster than intensity: half a smile already means most of one."""
 
 _DEAD = 0.012
+_RESTING = 0.02
+"""Contraction that a resting muscle's noise also shows: it makes the EMG no less sure."""
+
 _MIX_FROM = 0.08
 _MIX_CROSSTALK = 0.15
 """Of a smile's strength: a frown weaker than this is cross-talk or the squint of a hearty smile."""
@@ -67,9 +70,9 @@ class ErrorLaw:
         return self.rest**2 + unsure + (self.gain * activity) ** 2
 
 
-CAMERA_ERROR = ErrorLaw(white=0.005, rest=0.002, unsure=0.165, knee=0.02, gain=0.22)
-EMG_ERROR = ErrorLaw(white=0.022, rest=0.006, unsure=0.21, knee=0.10, gain=0.18)
-EMG_ALONE_ERROR = ErrorLaw(white=0.022, rest=0.006, unsure=0.23, knee=0.10, gain=0.15)
+CAMERA_ERROR = ErrorLaw(white=0.002, rest=0.0003, unsure=0.18, knee=0.05, gain=0.25)
+EMG_ERROR = ErrorLaw(white=0.022, rest=0.002, unsure=0.235, knee=0.15, gain=0.19)
+EMG_ALONE_ERROR = ErrorLaw(white=0.022, rest=0.002, unsure=0.24, knee=0.15, gain=0.15)
 """Without a picture two muscles may be misread: a raised brow as a frown, disgust as a smile."""
 
 
@@ -216,7 +219,7 @@ class EmgValence:
         if positive > 0.0:
             positive = mix(positive, max(frown, negative_seen))
         law = EMG_ERROR if camera is not None else EMG_ALONE_ERROR
-        bias = law.variance(active) + (0.5 * both) ** 2
+        bias = law.variance(active - _RESTING) + (0.5 * both) ** 2
         # One muscle alone sees one half of the scale.
         if min(quality_zygomaticus, quality_corrugator) < 0.05:
             bias += 0.15**2
