@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from acquisition.stream import Block, Channel, Kind, SampleType, StreamSpec
 from processing import emg_memory as at
+from processing.emg_coactivation import coactivation_channels
 from processing.emg_kernel import advance
 from processing.emg_memory import Floats
 from processing.emg_quality import ChannelQuality
@@ -32,9 +33,10 @@ class MuscleActivity:
 
     Per channel X of the input: ``X_envelope_uv`` and ``X_slow_uv`` (smoothed rectified signal), ``X_z`` and
     ``X_slow_z`` (their logs in standard deviations from the resting baseline), ``X_mvc`` (percent of maximal
-    voluntary contraction), ``X_burst`` (1 while a burst is on, as decided then) and ``X_quality`` (0-1). An
-    output row carries the stamp of the input sample it was taken at. During a gap and 300 ms after it the
-    envelopes are held, and quality is 0; before there is a baseline (about 2 s) z is NaN.
+    voluntary contraction), ``X_burst`` (1 while a burst is on, as decided then) and ``X_quality`` (0-1); then
+    ``coactivation_L`` and ``_R`` for the sides with both muscles (`processing.emg_coactivation`). An output
+    row carries the stamp of the input sample it was taken at. During a gap and 300 ms after it the envelopes
+    are held, and quality is 0; before there is a baseline (about 2 s) z is NaN.
 
     Args:
         settings: How to filter and decide.
@@ -72,6 +74,7 @@ class MuscleActivity:
             for channel in input_spec.channels
             for output in at.OUTPUTS
         )
+        channels += coactivation_channels(input_spec.labels)
         return StreamSpec(
             name=f"{input_spec.name} muscles",
             kind=Kind.MUSCLE_ACTIVITY,

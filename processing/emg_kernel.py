@@ -13,10 +13,11 @@ from pathlib import Path
 
 from numba import njit
 
-from processing import emg_baseline, emg_bursts, emg_filtering, emg_mains, emg_quality
+from processing import emg_baseline, emg_bursts, emg_coactivation, emg_filtering, emg_mains, emg_quality
 from processing import emg_memory as at
 from processing.emg_baseline import follow
 from processing.emg_bursts import close_burst, decide
+from processing.emg_coactivation import coactivation
 from processing.emg_filtering import filter_samples
 from processing.emg_mains import end_search, harmonic
 from processing.emg_memory import Floats
@@ -24,7 +25,7 @@ from processing.emg_quality import rate
 
 _RAIL_RUN = 3.0  # equal samples at the extreme of the signal that count as a rail
 
-_PARTS = (emg_baseline, emg_bursts, emg_filtering, emg_mains, at, emg_quality)
+_PARTS = (emg_baseline, emg_bursts, emg_coactivation, emg_filtering, emg_mains, at, emg_quality)
 _BUILD = zlib.crc32(b"".join(Path(str(part.__file__)).read_bytes() for part in _PARTS))
 # Numba takes a compiled function from disk until the file it stands in changes, whatever happened to the
 # functions it calls. So only `advance` is kept there, and as a default argument the build is part of the
@@ -93,10 +94,19 @@ def advance(
             m[row] = stamp
             for c in range(channels):
                 _tick(m, c, states + c * stride, channels, stamp, row + 1 + at.OUTPUT_COUNT * c)
-            row += 1 + at.OUTPUT_COUNT * channels
+            end = row + 1 + at.OUTPUT_COUNT * channels
+            for k in range(int(m[at.PAIRS])):
+                pair = int(m[at.PAIRS_AT]) + 2 * k
+                m[end + k] = coactivation(_slow_z(m, row, m[pair]), _slow_z(m, row, m[pair + 1]))
+            row = end + int(m[at.PAIRS])
             rows += 1
         slots_before = slots_after
     return rows, int(m[at.FOUND]), row_first
+
+
+@njit(nogil=True, forceinline=True)
+def _slow_z(m: Floats, row: int, channel: float) -> float:
+    return m[row + 1 + at.OUTPUT_COUNT * int(channel) + at.SLOW_Z]  # type: ignore[no-any-return]
 
 
 @njit(nogil=True, forceinline=True)

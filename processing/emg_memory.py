@@ -17,6 +17,7 @@ OUTPUTS = ("envelope_uv", "slow_uv", "z", "slow_z", "mvc", "burst", "quality")
 """Columns per EMG channel, in the order the kernel writes them; an output row begins with its stamp."""
 
 OUTPUT_COUNT = len(OUTPUTS)
+SLOW_Z = OUTPUTS.index("slow_z")
 
 RING_BLOCKS = 20
 """Blocks of 50 ms remembered for a robust re-seeding of the baseline: one second."""
@@ -25,7 +26,7 @@ BURST_FIELDS = 9
 """Columns of a burst: channel, onset, peak, offset, found, peak z, mean z, peak uV, quality."""
 
 # --- configuration ------------------------------------------------------------------------------------
-CONFIG_LENGTH = 48
+CONFIG_LENGTH = 50
 (
     SECTIONS, BAND_SECTIONS, NOTCHES_50, NOTCHES_60, RATE, SLOT_RATE, SLOTS_PER_TICK, SLOTS_PER_BLOCK,
     REWARM, FLAT, RAIL, DELAY, FAST_DELAY,  # filters and input
@@ -34,8 +35,8 @@ CONFIG_LENGTH = 48
     MIN_BURST_S, LONGEST_SLOTS, LONGEST_IN_REST,  # bursts
     BASELINE_TICKS, REST_START, REST_END, NU_MAX, FAST_VAR_NU, SLOW_VAR_NU,  # baseline
     QUALITY_GAIN,
-    SECTIONS_AT, STEADY_AT, ENVELOPES_AT, ROWS_AT, BURSTS_AT, BURST_CAPACITY, CHANNELS_AT, FILTERS_IN,
-    CROSS_IN, STRIDE,  # offsets, see `Layout`
+    PAIRS, SECTIONS_AT, STEADY_AT, ENVELOPES_AT, PAIRS_AT, ROWS_AT, BURSTS_AT, BURST_CAPACITY, CHANNELS_AT,
+    FILTERS_IN, CROSS_IN, STRIDE,  # offsets, see `Layout`
 ) = range(CONFIG_LENGTH)  # fmt: skip
 COSINES = CONFIG_LENGTH
 """2 cos(angular frequency) per harmonic looked at and mains frequency [3, 2]."""
@@ -75,12 +76,14 @@ class Layout:
 
     Attributes:
         channels, sections, band: Numbers of channels, of filter sections, and of those that make the band.
+        pairs: Number of sides with both zygomaticus and corrugator.
         row_capacity, burst_capacity: Room for the output of one call.
     """
 
     channels: int
     sections: int
     band: int
+    pairs: int
     row_capacity: int
     burst_capacity: int
 
@@ -100,14 +103,19 @@ class Layout:
         return self.steady_at + 2 * self.band
 
     @property
-    def rows_at(self) -> int:
-        """Output rows [row_capacity, row_length]."""
+    def pairs_at(self) -> int:
+        """Numbers of the zygomaticus and the corrugator channel of each such side [pairs, 2]."""
         return self.envelopes_at + 14
 
     @property
+    def rows_at(self) -> int:
+        """Output rows [row_capacity, row_length]."""
+        return self.pairs_at + 2 * self.pairs
+
+    @property
     def row_length(self) -> int:
-        """A stamp, then `OUTPUTS` of each channel."""
-        return 1 + OUTPUT_COUNT * self.channels
+        """A stamp, then `OUTPUTS` of each channel, then the co-activation of each pair."""
+        return 1 + OUTPUT_COUNT * self.channels + self.pairs
 
     @property
     def bursts_at(self) -> int:
@@ -144,6 +152,7 @@ class Layout:
         m = np.zeros(self.line_at + slot_samples)
         m[SECTIONS], m[BAND_SECTIONS] = self.sections, self.band
         m[SECTIONS_AT], m[STEADY_AT], m[ENVELOPES_AT] = self.sections_at, self.steady_at, self.envelopes_at
+        m[PAIRS], m[PAIRS_AT] = self.pairs, self.pairs_at
         m[ROWS_AT], m[BURSTS_AT], m[BURST_CAPACITY] = self.rows_at, self.bursts_at, self.burst_capacity
         m[CHANNELS_AT], m[FILTERS_IN], m[CROSS_IN] = self.channels_at, self.filters_in, self.cross_in
         m[STRIDE] = self.stride

@@ -10,6 +10,7 @@ import numpy as np
 
 from acquisition.stream import InvalidSignal, Kind, SampleType, StreamSpec
 from processing import emg_memory as at
+from processing.emg_coactivation import pairs
 from processing.emg_filters import MAINS_HZ, MAXIMUM_MAINS_HARMONICS, EmgFilters, design
 from processing.emg_memory import Floats, Layout
 from processing.emg_settings import Baseline, EmgSettings
@@ -41,7 +42,7 @@ class RunningEmg:
         state: View [channels, ...] of each channel's part of it.
         cross: View [channels, channels] of the mean products of the raw band.
         data: Buffer [PIECE, channels] for the samples that are pushed.
-        rows: View [rows, 1 + 7 * channels] of the output.
+        rows: View [rows, row_length] of the output.
         bursts: View [bursts, BURST_FIELDS] of the bursts that ended.
         end: Running number of the next sample if none is lost.
         pending: Finished bursts that nobody has taken yet.
@@ -94,10 +95,12 @@ def start(
     """
     filters = _design(spec, settings)
     channels = len(spec.channels)
+    both = list(pairs(spec.labels).values())
     layout = Layout(
         channels=channels,
         sections=filters.sections.shape[1],
         band=filters.band_sections,
+        pairs=len(both),
         row_capacity=math.ceil(PIECE * min(OUTPUT_RATE_HZ / spec.rate_hz, 1.0)) + 2,
         burst_capacity=channels * (PIECE // 8),
     )
@@ -105,7 +108,8 @@ def start(
     m[layout.sections_at : layout.steady_at] = filters.sections.ravel()
     m[layout.steady_at : layout.envelopes_at] = filters.band_steady.ravel()
     m[layout.envelopes_at : layout.envelopes_at + 10] = filters.envelopes.ravel()
-    m[layout.envelopes_at + 10 : layout.rows_at] = filters.envelope_steady.ravel()
+    m[layout.envelopes_at + 10 : layout.pairs_at] = filters.envelope_steady.ravel()
+    m[layout.pairs_at : layout.rows_at] = np.ravel(both)
     _configure(m, filters, settings, rest)
     state = m[layout.channels_at : layout.line_at].reshape(channels, layout.stride)
     for s, label in zip(state, spec.labels, strict=True):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec, empty_block
 from processing.emg import OUTPUT_RATE_HZ, Baseline
+from processing.emg_coactivation import coactivation, coactivation_channels, pairs
 from processing.emg_quality import ChannelQuality
 from processing.findings import Burst
 
@@ -94,7 +95,8 @@ class EnvelopeActivity:
                 Channel(f"{channel.label}_{output}", _UNITS.get(output, "none"), "EMG")
                 for channel in input_spec.channels
                 for output in _OUTPUTS
-            ),
+            )
+            + coactivation_channels(input_spec.labels),
             rate_hz=input_spec.rate_hz / _every(input_spec),
             dtype=SampleType.FLOAT32,
             source_id=f"{input_spec.source_id}-muscles",
@@ -119,9 +121,12 @@ class EnvelopeActivity:
         stamps = block.timestamps
         _advance(samples, stamps, 1.0 / block.spec.rate_hz, *rest, self._state, self._mvc_uv, rows)
         due = slice((-block.first) % every, None, every)
-        return Block(
-            self._output, stamps[due], rows[due].reshape(-1, rows[0].size).astype(np.float32), row_first
+        slow_z = rows[due, :, _OUTPUTS.index("slow_z")]
+        both = [[coactivation(row[z], row[c]) for z, c in self._pairs] for row in slow_z]
+        table = np.column_stack(
+            [rows[due].reshape(len(both), rows[0].size), np.reshape(both, (len(both), len(self._pairs)))]
         )
+        return Block(self._output, stamps[due], table.astype(np.float32), row_first)
 
     def take_bursts(self) -> list[Burst]:
         """None: an averaged envelope shows no onsets."""
@@ -141,6 +146,7 @@ class EnvelopeActivity:
     def _start(self, spec: StreamSpec) -> None:
         self._output = self.spec_for(spec)
         self._spec = spec
+        self._pairs = tuple(pairs(spec.labels).values())
         self._state = np.zeros((len(spec.channels), 5))
         self._state[:, _FAST] = math.nan
         self._state[:, _SPREAD] = 0.5
