@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from acquisition.stream import Channel
 from processing.appearance import Wrinkles, wrinkle_edges
 from processing.eyelids import SIDES, Blinking, lid_closure, lid_heights, lid_tightening, rise
+from processing.head_turn import turning
 from processing.landmarks import FaceObservation
 from processing.mouth import jaw_drop, lip_gap, mouth_opening
 from processing.muscle_model import ACTIVATIONS, InverseModel, build_inverse, invert
@@ -243,10 +244,16 @@ class ActionUnitEstimator:
         pose = head_pose(points_px, observation.transform)
         if self._estimator.neutral is None:
             face = to_face_coordinates(points_px, observation.transform)
-            self._estimator.update(time_s, face, shapes)
+            self._estimator.update(time_s, face, shapes, (pose.pitch_deg, pose.yaw_deg))
         person = self._known_person()
         neutral = person.neutral
         face, _, residual = align_to_neutral(points_px, neutral.points)
+        if neutral.pose_deg is not None:
+            moved, reported = turning(
+                pose.pitch_deg - neutral.pose_deg[0], pose.yaw_deg - neutral.pose_deg[1]
+            )
+            face[:, :2] -= moved
+            shapes -= reported
         displacement = np.ascontiguousarray((face - neutral.points)[:, :2])
         activations = invert(person.model, displacement, shapes - neutral.blendshapes)
         speed = self._motion(points_px, face, pose.iod_px, time_s)

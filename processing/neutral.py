@@ -77,19 +77,24 @@ class Neutral:
         points: float64 [478, 3], face coordinates (see `processing.pose`).
         blendshapes: float64 [52].
         frames: How many frames it rests on.
+        pose_deg: Pitch and yaw of the head that `points` show; None in files of before it was kept.
     """
 
     points: NDArray[np.float64]
     blendshapes: NDArray[np.float64]
     frames: int
+    pose_deg: tuple[float, float] | None = None
 
     def to_arrays(self) -> dict[str, NDArray[np.float64]]:
         """A dict of arrays, for a calibration file."""
-        return {
+        arrays = {
             "points": self.points,
             "blendshapes": self.blendshapes,
             "frames": np.array([float(self.frames)]),
         }
+        if self.pose_deg is not None:
+            arrays["pose_deg"] = np.array(self.pose_deg)
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.float64]]) -> Neutral:
@@ -98,11 +103,13 @@ class Neutral:
         Raises:
             InvalidSignal: An array is missing or has another shape.
         """
+        pose = np.asarray(arrays.get("pose_deg", ()), dtype=np.float64).ravel()
         try:
             neutral = cls(
                 np.asarray(arrays["points"], dtype=np.float64),
                 np.asarray(arrays["blendshapes"], dtype=np.float64),
                 int(np.asarray(arrays["frames"]).ravel()[0]),
+                (float(pose[0]), float(pose[1])) if len(pose) == 2 and np.isfinite(pose).all() else None,
             )
         except KeyError as missing:
             raise InvalidSignal(
@@ -162,6 +169,7 @@ class NeutralEstimator:
         self._dwell_s = np.full(STATES, -1.0)  # negative: no such state
         self._frames = np.zeros(STATES, dtype=np.int64)
         self._present = 0
+        self._pose_deg: tuple[float, float] | None = None
         self._rested: list[NDArray[np.float64]] = []
         self._first_s = self._rested_s = self._review_s = self._last_s = math.nan
         self._rest_spacing_s = SPACING_S
@@ -175,13 +183,20 @@ class NeutralEstimator:
             return 0.0
         return float(min(1.0, (self._last_s - self._first_s) / SETTLING_S))
 
-    def update(self, time_s: float, points: NDArray[np.float64], blendshapes: NDArray[np.float64]) -> None:
+    def update(
+        self,
+        time_s: float,
+        points: NDArray[np.float64],
+        blendshapes: NDArray[np.float64],
+        pose_deg: tuple[float, float] | None = None,
+    ) -> None:
         """Take one face frame in.
 
         Args:
             time_s: Its stamp.
-            points: [478, 3] in face coordinates, aligned with the present neutral.
-            blendshapes: [52].
+            points: [478, 3] in face coordinates, aligned with the present neutral and turned as its head is.
+            blendshapes: [52], as of a head turned so.
+            pose_deg: Pitch and yaw of the first frame, which all others are turned to.
         """
         if self._fixed:
             return
@@ -190,6 +205,7 @@ class NeutralEstimator:
             return
         if self.neutral is None:
             self._first_s = self._last_s = time_s
+            self._pose_deg = pose_deg
         step_s = max(0.0, min(time_s - self._last_s, 0.2))
         self._last_s = time_s
         self._visit(sample, step_s)
@@ -258,4 +274,5 @@ class NeutralEstimator:
 
     def _publish(self, sample: NDArray[np.float64], frames: int) -> None:
         cut = 3 * LANDMARK_COUNT
-        self.neutral = Neutral(sample[:cut].reshape(LANDMARK_COUNT, 3).copy(), sample[cut:].copy(), frames)
+        points = sample[:cut].reshape(LANDMARK_COUNT, 3).copy()
+        self.neutral = Neutral(points, sample[cut:].copy(), frames, self._pose_deg)

@@ -153,3 +153,15 @@ def test_a_damaged_calibration_is_refused() -> None:
 def test_a_rest_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(InvalidSignal, match="before it begins"):
         NeutralEstimator(rest=(5.0, 5.0))
+
+
+def test_the_pose_is_kept_and_old_files_without_it_are_read() -> None:
+    kept = Neutral(face(0.2), SHAPES, 7, (3.0, -12.0))
+    assert Neutral.from_arrays(kept.to_arrays()).pose_deg == (3.0, -12.0)
+    arrays = kept.to_arrays()
+    del arrays["pose_deg"]
+    assert Neutral.from_arrays(arrays).pose_deg is None
+    estimator = NeutralEstimator()
+    estimator.update(0.0, face(0.0), SHAPES, (1.0, 2.0))
+    estimator.update(1 / 30, face(0.0), SHAPES)
+    assert estimator.neutral is not None and estimator.neutral.pose_deg == (1.0, 2.0)
