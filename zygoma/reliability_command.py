@@ -13,9 +13,7 @@ from acquisition.stream import InvalidSignal
 from fusion.events import FaceEvent, from_tsv_row
 from fusion.reliability import Agreement, Reliability, agreement
 from zygoma.options import console, print_json
-
-CODED = frozenset({"micro_expression", "macro_expression"})
-"""What coders label; blinks, markers and the like of an ``events.tsv`` are passed over."""
+from zygoma.shown import EXPRESSION_TYPES
 
 
 def read_events(path: Path) -> list[FaceEvent]:
@@ -34,7 +32,8 @@ def read_events(path: Path) -> list[FaceEvent]:
     events = []
     for number, row in enumerate(rows, 2):
         cells = {key: cell for key, cell in row.items() if key is not None and cell is not None}
-        if cells.get("trial_type", "micro_expression") not in CODED:
+        # Blinks, markers and the like are not what coders label.
+        if cells.get("trial_type", "micro_expression") not in EXPRESSION_TYPES:
             continue
         try:
             events.append(from_tsv_row(cells))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,21 +13,22 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from acquisition.session import write_atomically
-from fusion.events import FaceEvent
+from acquisition.session import software_versions, write_atomically
+from fusion.events import CATEGORIES, FaceEvent
+from processing.emg_quality import spoken_name
+from zygoma.shown import EXPRESSION_TYPES, SHOWN_AUS, unit_name
 from zygoma.tables import read_columns
 
 if TYPE_CHECKING:
     from zygoma.analyze import Summary
 
-LISTED = ("micro_expression", "macro_expression")
-SHOWN_AUS = ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU10", "AU12", "AU14", "AU15", "AU17", "AU25")
-CATEGORIES = ("positive", "negative", "surprise", "other")
-
 # One figure per modality: a lane for each quantity, names at the left, one time axis below.
-_LEFT, _WIDTH, _RIGHT = 150, 800, 50
-_LANE, _PITCH = 34, 44
-_COLUMNS = 800
+_LEFT, _WIDTH, _RIGHT = 190, 760, 50
+_LANE, _GAP = 34, 10
+_TALL = 110
+_COLUMNS = 760
+_LEAST_SKIN_CELSIUS = 0.2
+_INTERVAL = 1.96  # standard errors on either side hold 95 %
 _TICK_STEPS_S = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 
 STYLE = """
@@ -44,6 +45,9 @@ th{font-weight:600;color:var(--dim);font-size:.85rem;white-space:nowrap}.facts t
 .number{text-align:right}.kind{white-space:nowrap}
 svg{display:block;width:100%;height:auto;font:12px system-ui,sans-serif}
 .lane{fill:var(--lane)}.name{fill:var(--ink)}.scale,.time{fill:var(--dim);font-size:10.5px}
+.legend{display:flex;gap:1.4rem;color:var(--dim);font-size:.85rem;margin:.3rem 0 0}
+.legend span::before{content:"";display:inline-block;width:.8em;height:.8em;margin-right:.45em;
+border-radius:2px;background:currentColor;opacity:.55}
 .grid{stroke:var(--line)}.trace{fill:none;stroke:var(--accent);stroke-width:1.3;stroke-linejoin:round}
 .spread{fill:var(--accent);opacity:.18}
 .positive{color:var(--positive);fill:var(--positive)}.negative{color:var(--negative);fill:var(--negative)}
@@ -55,12 +59,22 @@ rect.positive,rect.negative,rect.surprise,rect.other{opacity:.2}
 
 @dataclass(frozen=True)
 class _Lane:
-    """One quantity over time: its name, the limits of its scale, and the spread on either side."""
+    """One quantity over time: its name and column, the limits of its scale, its standard error's column."""
 
     name: str
-    values: NDArray[np.float64]
+    column: str
     limits: tuple[float, float]
-    spread: NDArray[np.float64] | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """The lanes of one table that are drawn above one another, each `lane` high (px)."""
+
+    title: str
+    table: str
+    lanes_of: Callable[[Sequence[str]], list[_Lane]]
+    lane: float = _LANE
 
 
 def write_report(folder: Path, summary: Summary, start_s: float) -> Path:
@@ -72,7 +86,7 @@ def write_report(folder: Path, summary: Summary, start_s: float) -> Path:
         start_s: Stamp of the events that is time 0.
     """
     events = sorted(summary.events, key=lambda event: event.onset)
-    listed = [event for event in events if event.trial_type in LISTED]
+    listed = [event for event in events if event.trial_type in EXPRESSION_TYPES]
     title = html.escape(summary.label)
     parts = [
         f"<h1>{title}</h1>",
@@ -80,6 +94,7 @@ def write_report(folder: Path, summary: Summary, start_s: float) -> Path:
         _facts(summary),
         f"<h2>Candidates ({len(listed)})</h2>",
         _event_table(listed, start_s),
+        _legend(listed),
         *_figures(folder, listed, start_s, summary.seconds),
     ]
     page = (
@@ -96,18 +111,31 @@ def _facts(summary: Summary) -> str:
     facts = [("Length", f"{summary.seconds:.1f} s")]
     if summary.frames:
         facts.append(("Face found", f"{100 * summary.face_share:.1f} % of {summary.frames} frames"))
-    facts += [(f"Signal {label}", words) for label, words in summary.quality_words.items()]
+    if summary.quality_words:
+        told = summary.quality_words.items()
+        facts.append(
+            ("Signals", "\n".join(words if ": " in words else f"{name}: {words}" for name, words in told))
+        )
+    facts.append(("Made with", f"zygoma {software_versions().get('zygoma', '')}"))
     rows = "".join(
-        f'<tr><th scope="row">{html.escape(k)}</th><td>{html.escape(v)}</td></tr>' for k, v in facts
+        f'<tr><th scope="row">{name}</th><td>{"<br>".join(map(html.escape, words.splitlines()))}</td></tr>'
+        for name, words in facts
     )
     return f'<table class="facts">{rows}</table>'
+
+
+def _legend(events: Sequence[FaceEvent]) -> str:
+    """What the colours behind the curves mean; nothing without candidates."""
+    there = [category for category in CATEGORIES if any(event.category == category for event in events)]
+    names = "".join(f'<span class="{category}">{category}</span>' for category in there)
+    return f'<p class="legend">Shaded below: {names}</p>' if there else ""
 
 
 def _event_table(events: Sequence[FaceEvent], start_s: float) -> str:
     if not events:
         return '<p class="note">None.</p>'
-    numeric = {"onset s", "lasts ms", "camera", "EMG", "confidence"}
-    heads = ("onset s", "lasts ms", "kind", "category", "why", "camera", "EMG", "confidence")
+    numeric = {"onset s", "lasts ms", "camera", "EMG", "thermal", "confidence"}
+    heads = ("onset s", "lasts ms", "kind", "category", "why", "camera", "EMG", "thermal", "confidence")
     head = "".join(
         f'<th scope="col"{" class=number" if name in numeric else ""}>{name}</th>' for name in heads
     )
@@ -118,102 +146,117 @@ def _event_table(events: Sequence[FaceEvent], start_s: float) -> str:
             ("number", f"{event.onset - start_s:.3f}"),
             ("number", f"{1000 * event.duration:.0f}"),
             ("kind", f"{kind}, masked" if event.masked_by else kind),
-            (_class_of(event), html.escape(event.category)),
+            (event.category, event.category),
             ("", html.escape(event.explanation)),
             ("number", _evidence(event.evidence_camera)),
             ("number", _evidence(event.evidence_emg)),
-            ("number", f"{event.confidence:.2f}"),
+            ("number", _evidence(event.evidence_thermal)),
+            ("number", f"{100 * event.confidence:.0f} %"),
         )
         rows.append("<tr>" + "".join(f'<td class="{name}">{cell}</td>' for name, cell in cells) + "</tr>")
     return (
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        '<p class="note">camera, EMG: evidence as the log of the likelihood ratio.</p>'
+        '<p class="note">camera, EMG, thermal: evidence as the log of the likelihood ratio.</p>'
     )
-
-
-def _class_of(event: FaceEvent) -> str:
-    return event.category if event.category in CATEGORIES else "other"
 
 
 def _evidence(value: float) -> str:
-    return "–" if not math.isfinite(value) or value == 0.0 else f"{value:+.1f}"
+    return "–" if value == 0.0 else f"{value:+.1f}"
 
 
 def _figures(folder: Path, events: Sequence[FaceEvent], start_s: float, seconds: float) -> list[str]:
-    makers = (
-        ("valence.parquet", "Valence, estimate and 95 % interval", _valence_lanes),
-        ("action_units.parquet", "Action units, intensity 0 to 1", _unit_lanes),
-        ("muscle_activity.parquet", "Muscles, fast envelope in SD of the resting baseline", _muscle_lanes),
-        ("skin_temperature.parquet", "Skin, change from baseline in °C", _skin_lanes),
-    )
     figures = []
-    for name, title, lanes_of in makers:
-        path = folder / name
-        if not path.exists():
-            continue
-        there = pq.read_schema(path).names
-        table = read_columns(path, there)
-        lanes = lanes_of(table)
+    for figure in _FIGURES:
+        path = folder / figure.table
+        lanes = figure.lanes_of(pq.read_schema(path).names) if path.exists() else []
         if lanes:
-            figures.append(
-                f"<h2>{title}</h2>{_figure(title, table['time_s'], lanes, events, start_s, seconds)}"
-            )
+            drawn = _draw(figure, path, lanes, events, start_s, seconds)
+            figures.append(f"<h2>{figure.title}</h2>{drawn}")
     return figures
 
 
-def _valence_lanes(table: Mapping[str, NDArray[np.float64]]) -> list[_Lane]:
-    return [_Lane("valence", table["valence"], (-1.0, 1.0), 1.96 * table["standard_error"])]
+def _valence_lanes(names: Sequence[str]) -> list[_Lane]:
+    return [_Lane("valence", "valence", (-1.0, 1.0), "standard_error")]
 
 
-def _unit_lanes(table: Mapping[str, NDArray[np.float64]]) -> list[_Lane]:
-    return [_Lane(name, table[name], (0.0, 1.0)) for name in SHOWN_AUS if name in table]
+def _unit_lanes(names: Sequence[str]) -> list[_Lane]:
+    units = [number for number in SHOWN_AUS if f"AU{number}" in names]
+    return [_Lane(f"AU{number} {unit_name(number)}", f"AU{number}", (0.0, 1.0)) for number in units]
 
 
-def _muscle_lanes(table: Mapping[str, NDArray[np.float64]]) -> list[_Lane]:
-    names = [name for name in table if name.endswith("_z") and not name.endswith("_slow_z")]
-    return [_Lane(name.removesuffix("_z"), table[name], (-2.0, 20.0)) for name in names]
+def _muscle_lanes(names: Sequence[str]) -> list[_Lane]:
+    columns = [name for name in names if name.endswith("_z") and not name.endswith("_slow_z")]
+    return [_Lane(spoken_name(name.removesuffix("_z")), name, (-2.0, 20.0)) for name in columns]
 
 
-def _skin_lanes(table: Mapping[str, NDArray[np.float64]]) -> list[_Lane]:
+def _skin_lanes(names: Sequence[str]) -> list[_Lane]:
     end = "_delta_celsius"
-    names = [name for name in table if name.endswith(end)]
-    return [_Lane(name.removesuffix(end).replace("_", " "), table[name], (-0.5, 0.5)) for name in names]
+    regions = [name.removesuffix(end) for name in names if name.endswith(end)]
+    # The scale follows what there is, the same for all regions.
+    return [_Lane(region.replace("_", " "), region + end, (-math.inf, math.inf)) for region in regions]
 
 
-def _figure(
-    title: str,
-    times: NDArray[np.float64],
+_FIGURES = (
+    _Figure("Valence, estimate and 95 % interval", "valence.parquet", _valence_lanes, _TALL),
+    _Figure("Action units, intensity 0 to 1", "action_units.parquet", _unit_lanes),
+    _Figure("Muscles, fast envelope in SD of the resting baseline", "muscle_activity.parquet", _muscle_lanes),
+    _Figure("Skin, change from baseline in °C", "skin_temperature.parquet", _skin_lanes),
+)
+
+
+def _draw(
+    figure: _Figure,
+    path: Path,
     lanes: Sequence[_Lane],
     events: Sequence[FaceEvent],
     start_s: float,
     seconds: float,
 ) -> str:
     """Lanes above one another on one time axis, candidates shaded through all of them."""
+    columns = {"time_s", *(lane.column for lane in lanes), *(lane.error for lane in lanes if lane.error)}
+    table = read_columns(path, sorted(columns))
+    lanes = _scaled(lanes, table)
     seconds = max(seconds, 1e-9)
-    bottom = len(lanes) * _PITCH - (_PITCH - _LANE)
-    parts = [f'<svg viewBox="0 0 {_LEFT + _WIDTH + _RIGHT} {bottom + 22}" role="img" aria-label="{title}">']
+    pitch = figure.lane + _GAP
+    bottom = len(lanes) * pitch - _GAP
+    label = html.escape(figure.title)
+    parts = [f'<svg viewBox="0 0 {_LEFT + _WIDTH + _RIGHT} {bottom + 22:g}" role="img" aria-label="{label}">']
     for index, lane in enumerate(lanes):
-        top = index * _PITCH
-        parts.append(f'<rect class="lane" x="{_LEFT}" y="{top}" width="{_WIDTH}" height="{_LANE}" rx="3"/>')
-        parts.append(f'<text class="name" x="0" y="{top + _LANE / 2 + 4:g}">{html.escape(lane.name)}</text>')
-        for value, y in ((lane.limits[1], top + 9), (lane.limits[0], top + _LANE - 1)):
-            parts.append(f'<text class="scale" x="{_LEFT + _WIDTH + 6}" y="{y:g}">{value:g}</text>')
+        top, middle = index * pitch, index * pitch + figure.lane / 2 + 4
+        parts.append(
+            f'<rect class="lane" x="{_LEFT}" y="{top:g}" width="{_WIDTH}" height="{figure.lane:g}" rx="3"/>'
+        )
+        parts.append(f'<text class="name" x="0" y="{middle:g}">{html.escape(lane.name)}</text>')
+        for value, y in ((lane.limits[1], top + 9), (lane.limits[0], top + figure.lane - 1)):
+            words = f"{value:g}".replace("-", "−")
+            parts.append(f'<text class="scale" x="{_LEFT + _WIDTH + 6}" y="{y:g}">{words}</text>')
     for tick_s in _ticks(seconds):
         x = _LEFT + _WIDTH * tick_s / seconds
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{bottom}"/>')
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{bottom:g}"/>')
         parts.append(
-            f'<text class="time" x="{x:.1f}" y="{bottom + 15}" text-anchor="middle">{tick_s:g} s</text>'
+            f'<text class="time" x="{x:.1f}" y="{bottom + 15:g}" text-anchor="middle">{tick_s:g} s</text>'
         )
     for event in events:
         x = _LEFT + _WIDTH * (event.onset - start_s) / seconds
         width = max(_WIDTH * event.duration / seconds, 2.0)
         parts.append(
-            f'<rect class="{_class_of(event)}" x="{x:.1f}" y="0" width="{width:.1f}" height="{bottom}">'
+            f'<rect class="{event.category}" x="{x:.1f}" y="0" width="{width:.1f}" height="{bottom:g}">'
             f"<title>{html.escape(event.explanation)}</title></rect>"
         )
-    for index, lane in enumerate(lanes):
-        parts.append(_drawn(times, lane, index * _PITCH, seconds))
+    parts += [_drawn(table, lane, index * pitch, figure.lane, seconds) for index, lane in enumerate(lanes)]
     return "".join(parts) + "</svg>"
+
+
+def _scaled(lanes: Sequence[_Lane], table: Mapping[str, NDArray[np.float64]]) -> list[_Lane]:
+    """Lanes without limits of their own get common ones that hold all but the rarest of their values."""
+    free = [table[lane.column] for lane in lanes if math.isinf(lane.limits[1])]
+    if not free:
+        return list(lanes)
+    sizes = np.abs(np.concatenate(free))
+    sizes = sizes[np.isfinite(sizes)]
+    reach = float(np.quantile(sizes, 0.995)) if len(sizes) else 0.0
+    limit = max(math.ceil(10 * reach) / 10, _LEAST_SKIN_CELSIUS)
+    return [replace(lane, limits=(-limit, limit)) if math.isinf(lane.limits[1]) else lane for lane in lanes]
 
 
 def _ticks(seconds: float) -> NDArray[np.float64]:
@@ -221,27 +264,31 @@ def _ticks(seconds: float) -> NDArray[np.float64]:
     return np.arange(0.0, seconds + 1e-9, step_s)
 
 
-def _drawn(times: NDArray[np.float64], lane: _Lane, top: float, seconds: float) -> str:
+def _drawn(
+    table: Mapping[str, NDArray[np.float64]], lane: _Lane, top: float, height: float, seconds: float
+) -> str:
     """The lane's curve: minimum and maximum per pixel column, so that no short event is thinned away."""
     low_limit, high_limit = lane.limits
+    times, values = table["time_s"], table[lane.column]
     columns = np.clip((times / seconds * (_COLUMNS - 1)).astype(np.int64), 0, _COLUMNS - 1)
 
     def y(value: float) -> float:
         share = (min(max(value, low_limit), high_limit) - low_limit) / (high_limit - low_limit)
-        return top + _LANE - 1.5 - share * (_LANE - 3)
+        return top + height - 1.5 - share * (height - 3)
 
     def x(column: int) -> float:
         return _LEFT + column * _WIDTH / (_COLUMNS - 1)
 
     shapes = []
-    if lane.spread is not None:
-        low, _ = _extremes(columns, lane.values - lane.spread)
-        _, high = _extremes(columns, lane.values + lane.spread)
+    if lane.error:
+        spread = _INTERVAL * table[lane.error]
+        low, _ = _extremes(columns, values - spread)
+        _, high = _extremes(columns, values + spread)
         for run in _runs(low):
             upper = [f"{x(c):.1f} {y(high[c]):.1f}" for c in run]
             lower = [f"{x(c):.1f} {y(low[c]):.1f}" for c in reversed(run)]
             shapes.append(f'<path class="spread" d="M{"L".join(upper + lower)}Z"/>')
-    low, high = _extremes(columns, lane.values)
+    low, high = _extremes(columns, values)
     for run in _runs(low):
         steps = []
         for c in run:

@@ -27,8 +27,9 @@ from zygoma.monitor.access import Access
 from zygoma.monitor.live import Monitor, MonitorOptions
 from zygoma.options import console, errors, print_json
 from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
+from zygoma.shown import EXPRESSION_TYPES
 from zygoma.signals import stop_signals
-from zygoma.terminal import LISTED_TYPES, view
+from zygoma.terminal import view
 
 REDRAW_HZ = 10.0
 CLOSING_ROWS = 48
@@ -127,7 +128,7 @@ def _run_engine(
     def on_event(event: FaceEvent) -> None:
         if options.json:
             print_json_text(event.to_json())
-        elif headless and event.trial_type in LISTED_TYPES:
+        elif headless and event.trial_type in EXPRESSION_TYPES:
             tell(event.onset - engine.started_s, event.explanation)
 
     def on_incident(incident: Incident) -> None:
@@ -215,7 +216,7 @@ def _print_closing(engine: Engine, *, as_json: bool) -> None:
     out = errors if as_json else console
     if console.is_terminal and not as_json:
         console.print(view(snapshot, height=CLOSING_ROWS), height=CLOSING_ROWS)
-    counts = {kind: sum(event.trial_type == kind for event in snapshot.events) for kind in LISTED_TYPES}
+    counts = {kind: sum(event.trial_type == kind for event in snapshot.events) for kind in EXPRESSION_TYPES}
     latency = snapshot.latency
     timing = (
         ""
@@ -387,7 +388,7 @@ def run_analyze(
             f"Face found in {100 * summary.face_share:.1f} % of {summary.frames} frames", highlight=False
         )
     for event in sorted(summary.events, key=lambda event: event.onset):
-        if event.trial_type in LISTED_TYPES:
+        if event.trial_type in EXPRESSION_TYPES:
             tell(event.onset - inputs.start_s, event.explanation)
     for label, words in summary.quality_words.items():
         console.print(f"{label}: {words}", highlight=False)

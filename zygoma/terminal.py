@@ -14,30 +14,11 @@ from rich.text import Text
 from acquisition.stream import Kind
 from fusion.events import FaceEvent
 from processing.face_quality import flags_in, words
+from zygoma.shown import EXPRESSION_TYPES, SHOWN_AUS, unit_name
 from zygoma.state import Snapshot
 
-SHOWN_AUS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 24, 25, 26)
-AU_NAMES = {
-    1: "inner brow raiser",
-    2: "outer brow raiser",
-    4: "brow lowerer",
-    5: "upper lid raiser",
-    6: "cheek raiser",
-    7: "lid tightener",
-    9: "nose wrinkler",
-    10: "upper lip raiser",
-    12: "lip corner puller",
-    14: "dimpler",
-    15: "lip corner depressor",
-    17: "chin raiser",
-    20: "lip stretcher",
-    24: "lip pressor",
-    25: "lips part",
-    26: "jaw drop",
-}
 SHOWN_REGIONS = ("nose_tip", "glabella", "cheek_left", "cheek_right", "forehead")
 CATEGORY_STYLES = {"positive": "green", "negative": "red", "surprise": "yellow", "other": "cyan"}
-LISTED_TYPES = ("micro_expression", "macro_expression")
 BLOCKS = " ▏▎▍▌▋▊▉█"
 STALE_S = 1.0
 
@@ -116,7 +97,7 @@ def _action_units(snapshot: Snapshot) -> Panel:
             Text(f"AU{au}", style="bold"),
             bar(right, 10, reverse=True),
             bar(left, 10),
-            Text(AU_NAMES[au], style="dim"),
+            Text(unit_name(au), style="dim"),
             Text(f"{number(both, '.2f')} ±{number(error, '.2f')}"),
         )
     found = row.get("face", 0.0) > 0
@@ -212,7 +193,7 @@ def _labels(row: Mapping[str, float], suffix: str) -> list[str]:
 
 
 def _candidates(snapshot: Snapshot, rows: int) -> Panel:
-    listed = [event for event in snapshot.events if event.trial_type in LISTED_TYPES]
+    listed = [event for event in snapshot.events if event.trial_type in EXPRESSION_TYPES]
     table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
     for heading in ("time", "what", "ms", "AUs", "side", "category", "conf.", "camera", "EMG"):
         table.add_column(heading, no_wrap=True)

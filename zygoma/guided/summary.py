@@ -15,11 +15,10 @@ from fusion.rules import code
 from zygoma.guided.flow import Flow
 from zygoma.guided.self_report import ReportRow, SelfReport
 from zygoma.guided.steps import Showing
+from zygoma.shown import EXPRESSION_TYPES
 
 AFTERMATH_S = 1.0
 """A face still answers a stimulus this long after its end."""
-
-EXPRESSIONS = ("micro_expression", "macro_expression")
 
 
 def guided_record(flow: Flow) -> dict[str, Any]:
@@ -60,7 +59,7 @@ def summarize(
     return {
         "outcome": flow.outcome,
         **facts,
-        "expressions": {kind: sum(event.trial_type == kind for event in events) for kind in EXPRESSIONS},
+        "expressions": {kind: sum(event.trial_type == kind for event in events) for kind in EXPRESSION_TYPES},
         "overrides": overrides,
         "stimuli": [_summarize(showing, flow.reports, events, start_s) for showing in flow.showings],
     }
@@ -74,7 +73,7 @@ def _summarize(
     shown = [
         event
         for event in events
-        if event.trial_type in EXPRESSIONS and showing.onset_s <= event.onset < end_s + AFTERMATH_S
+        if event.trial_type in EXPRESSION_TYPES and showing.onset_s <= event.onset < end_s + AFTERMATH_S
     ]
     labels = [(event, label_of(event.action_units, showing, report)) for event in shown]
     # The surest movement speaks for the whole showing.

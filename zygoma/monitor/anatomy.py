@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from fusion.atlas import load_atlas
 from processing.face_quality import CONFIDENCE_LEFT, FLAG_WORDS, FaceFlag
 from processing.muscle_fields import JAW, MUSCLES
-from zygoma.terminal import SHOWN_AUS
+from zygoma.shown import SHOWN_AUS, unit_name
 
 STROKES_DRAWN = 2
 """Per muscle the strongest pulls are drawn; more would hide the face."""
@@ -19,12 +18,11 @@ def anatomy() -> dict[str, Any]:
     """``units``: the action units to show with their names; ``muscles``: their pulls; ``flags``: see below.
 
     A pull has landmark numbers ``anchors`` (subject's right, left) and the displacement at full contraction,
-    ``outward`` and ``up``, in inter-ocular distances. A flag is a ``bit`` of the action units' channel ``flags``,
-    what it means (``name``), what mends it (``advice``), and the colour of its ``light``.
+    ``outward`` and ``up``, in inter-ocular distances. A flag is a ``bit`` of the ``flags`` channel, what it
+    means (``name``), what mends it (``advice``), and the colour of its ``light``.
     """
-    names = {number: unit.name for number, unit in load_atlas().action_units.items()}
     return {
-        "units": [{"number": number, "name": names.get(number, "")} for number in SHOWN_AUS],
+        "units": [{"number": number, "name": unit_name(number)} for number in SHOWN_AUS],
         "muscles": [
             {
                 "unit": muscle.action_unit,

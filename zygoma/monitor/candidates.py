@@ -22,7 +22,7 @@ import numpy as np
 
 from fusion.events import FaceEvent
 from zygoma.monitor.feed import Feed, Picture
-from zygoma.terminal import LISTED_TYPES
+from zygoma.shown import EXPRESSION_TYPES
 
 MOMENTS = ("onset", "apex", "offset")
 VERDICTS = ("confirmed", "rejected", "open")
@@ -137,7 +137,7 @@ class Candidates:
 
     def add(self, event: FaceEvent, feed: Feed) -> Candidate | None:
         """Take an event if it is one to judge; its pictures are cut out in the background."""
-        if event.trial_type not in LISTED_TYPES:
+        if event.trial_type not in EXPRESSION_TYPES:
             return None
         candidate = Candidate(event)
         with self._lock:
