@@ -48,6 +48,8 @@ WARMING_UP = ("warming up", "the camera is warming up")
 """The event and the reason of a picture that drifts as a whole."""
 
 
+_IS_REFERENCE = np.arange(len(REGIONS)) == REFERENCE
+
 _COUNTED = {
     Reason.NO_FACE: "no frontal face",
     Reason.FACE_LOST: "the face turned away or left the picture",
@@ -358,13 +360,18 @@ class SkinTemperature:
         self._slopes.push(time_s, signal)
         delta = signal - self._baseline.level if self._baseline.ready else np.full(len(REGIONS), np.nan)
         delta_se = self._delta_se(registration)
+        doubtful = delta_se > self.settings.max_delta_se_celsius
+        delta = np.where(doubtful, np.nan, delta)
         self._put_regions(row, trusted, delta, delta_se)
         self._put(row, "registration_residual_px", self._residual_px(registration))
         self._put(row, "carried_over", float(registration.carried))
         self._put_arousal(row, delta, delta_se)
         faulty = [name for name, value in zip(REGIONS, trusted, strict=True) if np.isnan(value)]
         if faulty:
-            row.faults.append(f"covered, dead or out of the picture: {', '.join(faulty)}")
+            row.faults.append(f"covered (glasses, hair), dead or out of the picture: {', '.join(faulty)}")
+        doubted = [name for name, doubt in zip(REGIONS, doubtful & ~np.isnan(trusted), strict=True) if doubt]
+        if doubted:
+            row.faults.append(f"too far turned from where the face was first seen: {', '.join(doubted)}")
         if not settled:
             self._finish(row, Reason.WARMING_UP, WARMING_UP[1])
         elif not self._baseline.ready:
@@ -398,15 +405,11 @@ class SkinTemperature:
 
     def _delta_se(self, registration: Registration) -> NDArray[np.float64]:
         """Noise of the series, misplacement of the region, error of the baseline, steps carried over."""
-        gradient = np.hypot(*registration.keyframe.gradient.T)
-        displaced = gradient * self._residual_px(registration)
-        displaced = np.hypot(
-            displaced, np.where(np.arange(len(REGIONS)) == REFERENCE, 0, displaced[REFERENCE])
-        )
-        noise = np.nan_to_num(self._slopes.scatter)
-        baseline = np.nan_to_num(self._baseline.level_se)
-        error: NDArray[np.float64] = np.sqrt(noise**2 + displaced**2 + baseline**2 + self._step_variance)
-        return error
+        variance = (registration.keyframe.steepness * self._residual_px(registration)) ** 2
+        variance += np.where(_IS_REFERENCE, 0.0, variance[REFERENCE])
+        for error in (self._slopes.scatter, self._baseline.level_se):
+            variance += np.where(np.isnan(error), 0.0, error**2)
+        return np.asarray(np.sqrt(variance + self._step_variance))
 
     def _residual_px(self, registration: Registration) -> float:
         """Of the registration, and of the mapping where the regions were placed by it alone."""

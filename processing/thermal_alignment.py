@@ -21,7 +21,7 @@ from processing.thermal_kernels import bilinear, is_inside, solve_positive
 _MOST_POINTS = 1500
 _MIN_VISIBLE = 0.5
 _ITERATIONS = 15
-_STILL_PX = 0.01
+_STILL_PX = 0.03
 _FIRST_STRIDE = 4
 _NEAR_PX = 0.5
 """Every fourth point leads to within half a pixel; all of them from there."""
@@ -44,6 +44,8 @@ class Template:
         depths_px: float64 [n], how far each point lies behind the face's middle plane, 0 where unknown.
         center_px: float64 [2], their middle.
         radius_px: Their root-mean-square distance from it.
+        contrast_px: Standard deviation over root-mean-square gradient of the values: what share u of the
+            variance is unexplained looks like a shift by sqrt(u) times this.
     """
 
     points_px: NDArray[np.float64]
@@ -52,14 +54,7 @@ class Template:
     depths_px: NDArray[np.float64]
     center_px: NDArray[np.float64]
     radius_px: float
-
-    @property
-    def contrast_px(self) -> float:
-        """Standard deviation over root-mean-square gradient: what share u of the variance is unexplained
-        looks like a shift by sqrt(u) times this.
-        """
-        steepness = np.sqrt(np.mean((self.gradients**2).sum(axis=1)))
-        return float(self.values.std() / max(float(steepness), 1e-6))
+    contrast_px: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +98,9 @@ def make_template(
     radius = float(np.sqrt(((points - center) ** 2).sum(axis=1).mean()))
     gradients = np.column_stack([across[rows, columns], down[rows, columns]])
     values = band[rows, columns].astype(np.float64)
-    return Template(points, values, gradients, depth_px[rows, columns], center, radius)
+    steepness = float(np.sqrt(np.mean((gradients**2).sum(axis=1))))
+    contrast = float(values.std()) / max(steepness, 1e-6)
+    return Template(points, values, gradients, depth_px[rows, columns], center, radius, contrast)
 
 
 def align(template: Template, band: NDArray[np.float32], start: Placement) -> tuple[Placement, float]:

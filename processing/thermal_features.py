@@ -52,6 +52,7 @@ class RegionReader:
             valid,
             samples.points_px,
             samples.weights,
+            samples.bare,
             samples.starts,
             depths_px,
             placement.warp,
@@ -71,6 +72,7 @@ def _read_regions(
     valid: NDArray[np.bool_],
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
+    bare: NDArray[np.bool_],
     starts: NDArray[np.int64],
     depths: NDArray[np.float64],
     warp: NDArray[np.float64],
@@ -93,6 +95,8 @@ def _read_regions(
         for i in range(starts[region], starts[region + 1]):
             weight = weights[i]
             possible += weight
+            if not bare[i]:
+                continue
             px = points[i, 0] + shifts[region, 0] + depths[i] * parallax[0]
             py = points[i, 1] + shifts[region, 1] + depths[i] * parallax[1]
             x = warp[0, 0] * px + warp[0, 1] * py + warp[0, 2]

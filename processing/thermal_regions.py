@@ -7,7 +7,7 @@ that a shift by a fraction of a pixel changes no weight and adds no noise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import cv2
@@ -58,6 +58,12 @@ MUSCLES = MappingProxyType(
 )
 """The muscle under a region and its side (Jarlier et al. 2011 read warming over the muscle's belly)."""
 
+BEHIND_GLASSES = ("periorbital_left", "periorbital_right", "glabella")
+"""Regions that glasses may cover, in part or wholly."""
+
+_GLASSES_CELSIUS = 2.5
+"""Colder than the forehead by this is not skin between the eyes: brows and lids lie within 2 degC."""
+
 OUTER_EYE_CORNERS = (33, 263)
 """Mesh vertices of the outer eye corners: their distance is the face's scale in the picture."""
 
@@ -73,16 +79,38 @@ class RegionSamples:
         points_px: float64 [n, 2], x and y of pixel centres, region after region.
         weights: float64 [n], share of the pixel inside its region, 0-1.
         starts: int64 [regions + 1]; region r has the points ``starts[r]:starts[r + 1]``.
+        bare: bool [n], False where something else than skin is seen (glasses).
     """
 
     points_px: NDArray[np.float64]
     weights: NDArray[np.float64]
     starts: NDArray[np.int64]
+    bare: NDArray[np.bool_]
 
     @property
     def area_px(self) -> NDArray[np.float64]:
         """Area [regions] of each region in pixels."""
         return np.array([self.weights[a:b].sum() for a, b in zip(self.starts, self.starts[1:], strict=False)])
+
+    def without_glasses(self, celsius: NDArray[np.float32]) -> RegionSamples:
+        """The same points, those under glasses marked on the keyframe `celsius` [height, width].
+
+        Lenses and rims are degrees colder than the forehead, eye corners and glabella are not. Neighbours
+        of what is cold are left out as well: optics blur an edge over them.
+        """
+        forehead = slice(*self.starts[REFERENCE : REFERENCE + 2])
+        columns, rows = self.points_px.astype(np.intp).T
+        if not self.weights[forehead].any():
+            return self
+        level = np.average(
+            celsius[rows[forehead], columns[forehead]].astype(np.float64), weights=self.weights[forehead]
+        )
+        nearby = np.asarray(cv2.erode(celsius, np.ones((3, 3), np.uint8)))[rows, columns]
+        bare = self.bare.copy()
+        for name in BEHIND_GLASSES:
+            region = slice(*self.starts[REGIONS.index(name) : REGIONS.index(name) + 2])
+            bare[region] = nearby[region] > level - _GLASSES_CELSIUS
+        return replace(self, bare=bare)
 
 
 def region_samples(landmarks_px: NDArray[np.float64], height: int, width: int) -> RegionSamples:
@@ -106,6 +134,7 @@ def region_samples(landmarks_px: NDArray[np.float64], height: int, width: int) -
         np.ascontiguousarray(np.concatenate(points)),
         np.concatenate(weights),
         np.array(starts, dtype=np.int64),
+        np.ones(starts[-1], dtype=np.bool_),
     )
 
 

