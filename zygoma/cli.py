@@ -126,6 +126,7 @@ def live(
     ] = None,
     emg: Annotated[str | None, typer.Option(help="Name of the EMG stream.")] = None,
     thermal: Annotated[str | None, typer.Option(help="Name of the Thermal stream.")] = None,
+    channel: ChannelMap = None,
     me_threshold: MeThreshold = None,
     face_model: FaceModel = None,
     mirrored: Mirrored = False,
@@ -173,6 +174,7 @@ def live(
             lan=lan,
             monitor=monitor_options(port, lan=lan, certificate=tls_cert, key=tls_key),
             names={kind: name for kind, name in names.items() if name is not None},
+            channels=parse_channels(channel),
             pipeline=PipelineSettings(
                 me_threshold=me_threshold,
                 face_model=face_model,
@@ -271,6 +273,7 @@ def record(
     require: Annotated[
         list[str] | None, typer.Option(help="Stream kind or name that must be there before recording starts.")
     ] = None,
+    channel: ChannelMap = None,
     recordings: Recordings = Path("recordings"),
     json: Json = False,
     lan: Lan = False,
@@ -286,6 +289,7 @@ def record(
         recordings=recordings,
         seconds=seconds,
         require=require or [],
+        channels=parse_channels(channel),
         as_json=json,
         lan=lan,
     )
@@ -306,6 +310,7 @@ def session_command(
         bool, typer.Option("--simulate", help="A simulated participant in front of simulated devices.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
+    channel: ChannelMap = None,
     recordings: Recordings = Path("recordings"),
     json: Json = False,
     lan: Lan = False,
@@ -332,6 +337,7 @@ def session_command(
             seed=seed,
             json=json,
             lan=lan,
+            channels=parse_channels(channel),
             monitor=monitor_options(port, lan=lan, certificate=tls_cert, key=tls_key),
         ),
     )

@@ -49,11 +49,13 @@ class EngineSettings:
         pipeline: Settings of the processors and of fusion.
         names: Stream name to use for a kind, where several are on the network.
         publish: Put the derived streams on LSL.
+        channels: EMG channel -> muscle_side, see `zygoma.channel_names`.
     """
 
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     names: Mapping[Kind, str] = field(default_factory=dict)
     publish: bool = True
+    channels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine:
@@ -106,6 +108,7 @@ class Engine:
             # Without a camera nothing else drains what waits for a sensor that went silent.
             on_tick=self._fuse,
             clock=clock,
+            channels=self.settings.channels,
         )
         self.started_s = clock()
 

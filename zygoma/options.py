@@ -73,7 +73,9 @@ PageLan = Annotated[
 ]
 ChannelMap = Annotated[
     list[str] | None,
-    typer.Option("--channel", help="NAME=ZYG_L: which column or board channel is which muscle; repeat it."),
+    typer.Option(
+        "--channel", help="NAME=ZYG_L: which EMG channel (name or number) is on which muscle; repeat it."
+    ),
 ]
 
 

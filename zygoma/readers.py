@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from acquisition.clock import Clock
 from acquisition.inlet import Incident, LslInlet
 from acquisition.network import FoundStream, StreamWatcher
 from acquisition.stream import Block, DeviceLost, InvalidSignal, Kind, StreamSpec, ZygomaError
+from zygoma.channel_names import name_channels, under_names
 
 READ_TIMEOUT_S = 0.1
 WATCH_INTERVAL_S = 0.25
@@ -65,6 +66,7 @@ class StreamReaders:
         on_tick: Called about four times a second by the watching thread.
         clock: The LSL clock.
         wanted: Asked before an inlet is opened, with the short description that discovery gives.
+        channels: EMG channel -> muscle_side, see `zygoma.channel_names`.
     """
 
     def __init__(
@@ -75,12 +77,14 @@ class StreamReaders:
         clock: Clock,
         wanted: Callable[[StreamSpec], bool] = lambda spec: True,
         on_tick: Callable[[], None] = lambda: None,
+        channels: Mapping[str, str] | None = None,
     ) -> None:
         self.inlets: dict[StreamKey, LslInlet] = {}
         self._attach = attach
         self._wanted = wanted
         self._on_incident = on_incident
         self._on_tick = on_tick
+        self._channels = channels or {}
         self._clock = clock
         self._left_alone: set[StreamKey] = set()
         self._unreadable: set[str] = set()
@@ -151,7 +155,10 @@ class StreamReaders:
             inlet = LslInlet(spec, clock=self._clock)
             try:
                 inlet.open()
-                handle = self._attach(inlet.spec)
+                named = name_channels(inlet.spec, self._channels)
+                handle = self._attach(named)
+                if handle is not None and named is not inlet.spec:
+                    handle = under_names(named, handle)
             except ZygomaError as error:
                 self.tell("refused", str(error))
             if handle is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -31,6 +31,7 @@ class StreamRecorder:
         recordings: Folder of all sessions.
         require: Kinds or names of streams that must be there before recording starts.
         stop: Ends the waiting for required streams.
+        channels: EMG channel -> muscle_side, see `zygoma.channel_names`.
         clock: The LSL clock.
 
     Raises:
@@ -44,6 +45,7 @@ class StreamRecorder:
         require: list[str],
         *,
         stop: threading.Event,
+        channels: Mapping[str, str] | None = None,
         clock: Clock = lsl_clock,
     ) -> None:
         self._require = require
@@ -53,7 +55,7 @@ class StreamRecorder:
         self.paths = new_run(recordings, *labels)
         self._recorder = Recorder(self.paths)
         self._incidents: list[Incident] = []
-        self._readers = StreamReaders(self._attach, on_incident=self._report, clock=clock)
+        self._readers = StreamReaders(self._attach, on_incident=self._report, clock=clock, channels=channels)
 
     def __enter__(self) -> StreamRecorder:
         self._readers.start()

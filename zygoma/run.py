@@ -48,6 +48,7 @@ class LiveOptions:
         headless: Neither the page nor the full-screen view.
         monitor: How the page is served.
         publish: Put the derived streams on LSL.
+        channels: EMG channel -> muscle_side, see `zygoma.channel_names`.
         calibration: Of an earlier session; what is recorded carries it on.
         save_neutral: File that the person's neutral face is written to at the end.
     """
@@ -59,6 +60,7 @@ class LiveOptions:
     json: bool = False
     lan: bool = False
     names: Mapping[Kind, str] = field(default_factory=dict)
+    channels: Mapping[str, str] = field(default_factory=dict)
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     save_neutral: Path | None = None
     calibration: Calibration | None = None
@@ -141,7 +143,9 @@ def _run_engine(
     get_ready()
     known = {} if options.calibration is None else options.calibration.for_pipeline()
     pipeline = replace(options.pipeline, calibration={**known, **options.pipeline.calibration})
-    settings = EngineSettings(pipeline=pipeline, names=options.names, publish=options.publish)
+    settings = EngineSettings(
+        pipeline=pipeline, names=options.names, publish=options.publish, channels=options.channels
+    )
     with _recorder(options) as recorder, _monitor(options, recorder) as monitor:
         engine = Engine(
             settings,
@@ -238,6 +242,7 @@ def run_record(
     recordings: Path,
     seconds: float,
     require: list[str],
+    channels: Mapping[str, str],
     as_json: bool,
     lan: bool,
 ) -> None:
@@ -245,7 +250,10 @@ def run_record(
     from zygoma.record import StreamRecorder
 
     network.configure(lan=lan)
-    with stop_signals() as stop, StreamRecorder(labels, recordings, require, stop=stop) as recording:
+    with (
+        stop_signals() as stop,
+        StreamRecorder(labels, recordings, require, stop=stop, channels=channels) as recording,
+    ):
         if not as_json:
             console.print(f"Recording to {recording.paths.xdf}; Ctrl-C ends it.")
         end_s = lsl_clock() + seconds if seconds else float("inf")

@@ -22,6 +22,7 @@ from acquisition.stream import Block, InvalidSignal, Kind, Source, StreamSpec
 from hardware.brainflow_board import TIMING_RATE_HZ
 from processing.emg import MuscleActivity
 from processing.emg_quality import spoken_name
+from zygoma.channel_names import channel_numbers
 from zygoma.options import console, print_json
 
 ANSWER_DB = 8.0
@@ -122,7 +123,7 @@ class Wiring:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Options for `zygoma publish emg` (board) or `zygoma analyze` (file) that set the names right."""
+        """Options that set the names right, wherever ``--channel`` is taken."""
         return tuple(
             f"--channel {channel.number if self.by_number else channel.name}={channel.label}"
             for channel in self.channels
@@ -152,7 +153,7 @@ def find_wiring(spec: StreamSpec, recorded: Sequence[tuple[Pose, Sequence[Block]
     scores[dead] = -1000.0
     rows, columns = linear_sum_assignment(-scores)
     given = {int(c): LABELS[k] for c, k in zip(rows, columns, strict=True) if not dead[c]}
-    numbers = _board_numbers(spec)
+    numbers = channel_numbers(spec)
     channels = []
     for c, name in enumerate(spec.labels):
         label = given.get(c, "")
@@ -224,14 +225,6 @@ def _contrasts(lift_db: Mapping[str, float], label: str, poses: Sequence[Pose]) 
 
 def _usable(values: Iterable[float]) -> list[float]:
     return [value for value in values if math.isfinite(value)]
-
-
-def _board_numbers(spec: StreamSpec) -> list[int]:
-    """Number of each channel on its board, from what the publisher says."""
-    told = spec.metadata.get("channel_numbers", "").split(",")
-    if len(told) == len(spec.channels) and all(number.isdigit() for number in told):
-        return [int(number) for number in told]
-    return list(range(len(spec.channels)))
 
 
 def _problem(name: str, label: str, contrast_db: float, lift_db: Mapping[str, float]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,7 @@ class SessionOptions:
         seed: Of the simulation.
         json: Print the summary for a program.
         lan: Use streams of other machines too.
+        channels: EMG channel -> muscle_side, see `zygoma.channel_names`.
         monitor: How the pages are served.
     """
 
@@ -55,6 +56,7 @@ class SessionOptions:
     seed: int = 0
     json: bool = False
     lan: bool = False
+    channels: Mapping[str, str] = field(default_factory=dict)
     monitor: MonitorOptions = field(default_factory=MonitorOptions)
 
 
@@ -129,7 +131,7 @@ def _run(protocol: Protocol, options: SessionOptions, stop: threading.Event) -> 
             )
             onlookers.append(monitor.feed)
         names = {device.kind: device.name for device in protocol.devices if device.name is not None}
-        engine = Engine(EngineSettings(names=names), onlooker=Onlookers(onlookers))
+        engine = Engine(EngineSettings(names=names, channels=options.channels), onlooker=Onlookers(onlookers))
         with engine:
             session.attach(engine)
             try:
