@@ -7,9 +7,7 @@ says ZYGOMA_BROWSER_TESTS=required.
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -30,11 +28,10 @@ from acquisition.recording import Recording
 from acquisition.stream import Block, Channel, FrameFormat, Kind, SampleType, StreamSpec
 from processing.action_units import action_unit_channels
 from processing.face_quality import FaceFlag
+from tests.zygoma.guided_stage import BROWSER_OPTIONS, browser_path
 from zygoma.monitor.live import Monitor, MonitorOptions
 from zygoma.state import Snapshot
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-INSTALL = "install one with 'sudo apt-get install chromium'"
 START_TIMEOUT_S = 150.0
 CAMERA_HZ = 15.0
 WAIT_MS = 60_000
@@ -42,16 +39,6 @@ PICTURE = "document.querySelector('#picture').toDataURL()"
 PICTURED = "[...document.querySelectorAll('.candidate img')].filter((each) => each.naturalWidth).length >= 3"
 
 pytestmark = pytest.mark.timeout(280)
-
-
-def browser_path() -> str:
-    """An installed browser; the tests are skipped, or fail where they are required, without one."""
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is not None:
-        return found
-    if os.environ.get("ZYGOMA_BROWSER_TESTS") == "required":
-        pytest.fail(f"no browser among {', '.join(BROWSERS)}: {INSTALL}")
-    pytest.skip(f"no Chromium or Chrome is installed: {INSTALL}")
 
 
 @dataclass
@@ -69,15 +56,7 @@ class Demo:
 def browser() -> Iterator[Browser]:
     path = browser_path()
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=path,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            ],
-        )
+        opened = playwright.chromium.launch(executable_path=path, args=BROWSER_OPTIONS)
         yield opened
         opened.close()
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 
+import cv2
 import numpy as np
 from rich.table import Table
 
 from acquisition.stream import Block, Kind
 from hardware.simulated import Scenario
-from processing.face_model import find_face_model
+from zygoma.bench.face_landmarker import BareLandmarker
 from zygoma.options import errors
 from zygoma.pipeline import Pipeline
 from zygoma.simulation import simulated_blocks
@@ -31,23 +32,12 @@ def simulated_frames(count: int, *, seed: int = 5) -> list[Block]:
 
 def run(*, quick: bool = False) -> dict[str, object]:
     """Measure and print; returns ``fps``, ``face_landmarker_fps`` and ``ratio_to_face_landmarker``."""
-    import cv2
-    import mediapipe as mp
-    from mediapipe.tasks.python import BaseOptions, vision
-
     frames = simulated_frames(300 if quick else 900)
-    options = vision.FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_path=str(find_face_model())),
-        running_mode=vision.RunningMode.VIDEO,
-        num_faces=1,
-        output_face_blendshapes=True,
-        output_facial_transformation_matrixes=True,
-    )
     pipeline = Pipeline({Kind.CAMERA: frames[0].spec})
     alive = frozenset({Kind.CAMERA})
     chain_s = bare_s = 0.0
     measured = 0
-    with vision.FaceLandmarker.create_from_options(options) as landmarker:
+    with BareLandmarker() as landmarker:
         for start in range(0, len(frames), STRETCH):
             stretch = frames[start : start + STRETCH]
             began = time.perf_counter()
@@ -59,8 +49,7 @@ def run(*, quick: bool = False) -> dict[str, object]:
             for block in stretch:
                 # Colour conversion is part of using FaceLandmarker on what a camera or a file gives.
                 picture = cv2.cvtColor(np.asarray(block.data[0]), cv2.COLOR_BGR2RGB)
-                image = mp.Image(image_format=mp.ImageFormat.SRGB, data=picture)
-                landmarker.detect_for_video(image, int(block.timestamps[0] * 1000))
+                landmarker.find(np.asarray(picture, dtype=np.uint8), float(block.timestamps[0]))
             ended = time.perf_counter()
             if start:  # The first stretch compiles and warms up.
                 chain_s += between - began

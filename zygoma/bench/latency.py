@@ -19,6 +19,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
@@ -29,7 +30,7 @@ from acquisition.inlet import LslInlet
 from acquisition.matroska import FrameWriter
 from acquisition.stream import DeviceNotFound, Kind
 from hardware.simulated import Scenario
-from processing.face_model import find_face_model
+from zygoma.bench.face_landmarker import BareLandmarker
 from zygoma.demo import DeviceProcesses, simulated_devices
 from zygoma.options import errors
 from zygoma.simulation import simulated_blocks
@@ -91,20 +92,9 @@ def _measure(
 
 def _bare_loop(clip: Path, fps: float, seconds: float) -> NDArray[np.float64]:
     """The peer: latencies, seconds, of a loop that only decodes frames and calls FaceLandmarker."""
-    import cv2
-    import mediapipe as mp
-    from mediapipe.tasks.python import BaseOptions, vision
-
-    options = vision.FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_path=str(find_face_model())),
-        running_mode=vision.RunningMode.VIDEO,
-        num_faces=1,
-        output_face_blendshapes=True,
-        output_facial_transformation_matrixes=True,
-    )
     latencies: list[float] = []
     with (
-        vision.FaceLandmarker.create_from_options(options) as landmarker,
+        BareLandmarker() as landmarker,
         DeviceProcesses([["camera", "--file", str(clip), "--loop"]]),
         closing(_find(Kind.CAMERA)) as inlet,
     ):
@@ -113,8 +103,7 @@ def _bare_loop(clip: Path, fps: float, seconds: float) -> NDArray[np.float64]:
             block = inlet.read(0.1)
             for stamp, jpeg in zip(block.timestamps, block.data, strict=True):
                 picture = cv2.imdecode(np.frombuffer(jpeg, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
-                image = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.asarray(picture))
-                landmarker.detect_for_video(image, int(stamp * 1000))
+                landmarker.find(np.asarray(picture, dtype=np.uint8), float(stamp))
                 latencies.append(lsl_clock() - stamp)
     return np.array(latencies[int(SETTLE_S / 2 * fps) :])
 

@@ -6,13 +6,6 @@ import json
 import re
 from typing import Literal, NamedTuple
 
-from acquisition.stream import Channel, Kind, SampleType, StreamSpec
-
-SESSION_MARKERS = StreamSpec(
-    "zygoma_session", Kind.MARKERS, (Channel("text"),), 0.0, SampleType.STRING, "zygoma-session"
-)
-"""What the guided session says on LSL, stamped when it happens; the recorder hears it like any other."""
-
 MARKER_CHARACTERS = 4096
 """A longer text is not looked at."""
 

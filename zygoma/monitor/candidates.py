@@ -165,11 +165,6 @@ class Candidates:
         with self._lock:
             return [candidate.record() for candidate in self._by_id.values()]
 
-    def record(self, identity: str) -> dict[str, Any] | None:
-        """One candidate for the page; None when it is not known."""
-        candidate = self._by_id.get(identity)
-        return None if candidate is None else candidate.record()
-
     def thumbnail(self, identity: str, moment: str) -> bytes | None:
         """JPEG of a candidate's face; None when there is none."""
         candidate = self._by_id.get(identity)

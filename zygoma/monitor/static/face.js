@@ -191,7 +191,7 @@ export class FacePanel {
   }
 
   /** Bars, pose, blink and doubts of the picture that is shown; `now` is the moment it should be of. */
-  update(store, now) {
+  draw(store, now) {
     const series = store.series.get("ActionUnits");
     if (!this.picture) return;
     const time = this.picture.stamp;

@@ -4,7 +4,7 @@ const VIEWS = { f4: Float32Array, f8: Float64Array, i2: Int16Array };
 const RETRY_MS = 1000;
 
 /** Head and parts of a binary message; the layout is described in zygoma/monitor/wire.py. */
-export function unpack(buffer) {
+function unpack(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   const start = 4 + length + ((8 - ((4 + length) % 8)) % 8);

@@ -7,7 +7,7 @@ const CHARTS_HZ = 12;
 
 export class Live {
   /**
-   * @param panels {face, health, candidates?} and others with update(store, time, charts).
+   * @param panels {face, health, candidates?} and others, each with draw(store, time) if it follows the time.
    * @param time () => moment to show; null while live.
    */
   constructor(store, panels, heldTime = () => null) {
@@ -83,14 +83,11 @@ export class Live {
     const held = this.heldTime();
     const time = held ?? this.store.now();
     if (!Number.isFinite(time)) return;
-    const now = performance.now();
-    const charts = now >= this.chartsDue;
-    if (charts) this.chartsDue = now + 1000 / CHARTS_HZ;
     if (held !== null) this.panels.face.showAt(this.store, held);
-    if (!charts) return;
-    for (const panel of Object.values(this.panels)) {
-      if (panel !== this.panels.health) panel.update?.(this.store, time, charts);
-    }
+    const now = performance.now();
+    if (now < this.chartsDue) return;
+    this.chartsDue = now + 1000 / CHARTS_HZ;
+    for (const panel of Object.values(this.panels)) panel.draw?.(this.store, time);
     this.onFrame?.(this.store.now(), time);
   }
 }

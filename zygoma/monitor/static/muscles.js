@@ -54,7 +54,7 @@ export class MusclesPanel {
     });
   }
 
-  update(store, time, charts) {
+  draw(store, time) {
     const raw = store.series.get("EMG");
     const activity = store.series.get("MuscleActivity");
     const labels = (raw?.labels ?? []).filter((label) => !activity || activity.column.has(`${label}_z`));
@@ -62,7 +62,7 @@ export class MusclesPanel {
     if (labels.join() !== this.built) this.build(labels);
     for (const strip of this.strips) {
       if (activity) this.figures(strip, activity, time);
-      if (charts) this.trace(strip, raw, activity, time);
+      this.trace(strip, raw, activity, time);
     }
   }
 

@@ -81,18 +81,18 @@ export class SkinPanel {
     });
   }
 
-  update(store, time, charts) {
+  draw(store, time) {
     const skin = store.series.get("SkinTemperature");
     if (!skin && !store.thermal.length) return;
     if (!this.canvas) this.build();
     const picture = newestAt(store.thermal, time);
-    if (picture && picture !== this.drawn) this.draw(picture);
+    if (picture && picture !== this.drawn) this.paint(picture);
     if (!skin) return;
     for (const [region, value, delta] of this.values) {
       setText(value, `${number(skin.at(`${region}_celsius`, time), 1)} °C`);
       setText(delta, ` ${number(skin.at(`${region}_delta_celsius`, time), 2, true)}`);
     }
-    if (charts) this.trend(skin, time);
+    this.trend(skin, time);
   }
 
   trend(skin, time) {
@@ -105,7 +105,7 @@ export class SkinPanel {
     this.chart.draw(window(skin, columns, time, SECONDS));
   }
 
-  draw(picture) {
+  paint(picture) {
     const { pixels, width, height, regions } = picture;
     this.drawn = picture;
     const known = pixels.filter((value, index) => index % SAMPLED === 0 && value !== NO_TEMPERATURE).sort();

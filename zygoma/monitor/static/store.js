@@ -8,7 +8,7 @@ const PICTURES_WHOLE_S = 10;
 const PICTURES_THINNED_S = 0.2;
 
 /** Rows of one stream in the order of their stamps; the oldest fall out. */
-export class Series {
+class Series {
   constructor(layout) {
     this.labels = layout.labels;
     this.units = layout.units;

@@ -59,7 +59,7 @@ export class ValencePanel {
     );
   }
 
-  update(store, time, charts) {
+  draw(store, time) {
     const series = store.series.get("Valence");
     if (!series) return;
     const value = series.at("valence", time);
@@ -83,7 +83,7 @@ export class ValencePanel {
       part.style.flexGrow = String(Math.round((share || 0) * 1000));
       setText(words, `${name} ${number(100 * share, 0)} %`);
     }
-    if (charts && this.chart.host.clientHeight > 20) this.trend(series, time);
+    if (this.chart.host.clientHeight > 20) this.trend(series, time);
   }
 
   trend(series, time) {
