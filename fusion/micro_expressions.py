@@ -47,6 +47,9 @@ OUTVOTED = frozenset({"gaze", "head", "flicker", "ripple", "faint"})
 """Vetoes that concern the picture only, which the muscle's EMG may outvote. Blinks, speech, sniffs and
 the edges of expressions are contractions too: EMG cannot tell them from a micro-expression."""
 
+SYMMETRIC = frozenset({"speech", "sniff"})
+"""Habits that move both sides alike (section 3.2.1): a muscle that fires on one side alone is neither."""
+
 FAINT = ("faint",)
 """Of a movement too small to be told by itself: no veto in truth, its ratio says how doubtful it is."""
 
@@ -238,6 +241,8 @@ class MicroExpressions:
         )
         supports = self._emg_supports(members, emg_until_s)
         emg = sum(support.log_likelihood_ratio for support in supports)
+        if any(self._one_sided(main, each, emg_until_s) for each in supports):
+            vetoes -= SYMMETRIC
         thermal = self._thermal_evidence(main)
         logit = settings.camera_weight * (camera + thermal - settings.spotting_point)
         logit += settings.emg_weight * emg
@@ -367,6 +372,14 @@ class MicroExpressions:
             also = sum(max(0.0, each.log_likelihood_ratio) for each in heard[1:])
             ratio = heard[0].log_likelihood_ratio + self.settings.second_share * also
         return replace(heard[0], log_likelihood_ratio=ratio)
+
+    def _one_sided(self, main: Movement, support: EmgSupport, emg_until_s: float) -> bool:
+        """Whether a burst led a movement on its side, and the same muscle of the other side was silent."""
+        muscle, _, side = support.channel.partition("_")
+        if support.burst is None or main.side == "both" or side not in ("L", "R"):
+            return False
+        other = self._emg.support(f"{muscle}_{'R' if side == 'L' else 'L'}", main, emg_until_s)
+        return other.burst is None and other.log_likelihood_ratio < 0.0
 
     def _timed(self, main: Movement, supports: Sequence[EmgSupport], emg_until_s: float) -> Movement:
         """A movement, its times drawn towards those its muscle tells as far as noise hides its flanks."""

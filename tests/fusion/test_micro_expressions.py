@@ -97,9 +97,19 @@ def test_overwhelming_emg_outvotes_a_veto_and_says_so() -> None:
 def test_a_contraction_of_another_kind_is_not_outvoted(veto: str) -> None:
     # EMG cannot tell these from a micro-expression: they are contractions of the same muscles.
     moves = [movement(1, 6.0, vetoes=(veto,), ratio=6.0)]
-    fusion, fused = fuse(moves, [burst("COR_L", 5.95, peak_z=14.0)])
+    bursts = [burst("COR_L", 5.95, peak_z=14.0), burst("COR_R", 5.95, peak_z=14.0)]
+    fusion, fused = fuse(moves, bursts)
     assert [event for event in micros(fused) if event.evidence_camera] == []
     assert fusion.dropped[veto] == 1
+
+
+@pytest.mark.parametrize("veto", ["speech", "sniff"])
+def test_a_muscle_that_fires_on_one_side_alone_neither_speaks_nor_sniffs(veto: str) -> None:
+    # Section 3.2.1: voluntary movements are synergistic, asymmetry marks involuntary ones.
+    moves = [movement(1, 6.0, vetoes=(veto,), ratio=2.0)]
+    (event,) = micros(fuse(moves, [burst("COR_L", 5.95, peak_z=14.0)])[1])
+    assert event.vetoes == ()
+    assert event.evidence_camera == 2.0
 
 
 def test_a_faint_movement_counts_with_its_emg() -> None:
