@@ -55,7 +55,7 @@ def _likeness(now: Seen, then: Seen) -> float:
     count = len(REGIONS)
     a, b = ((seen.displacement[:count] / now.error[:count]).ravel() for seen in (now, then))
     squares = float(a @ a), float(b @ b)
-    if min(squares) < 0.09 * max(squares):
+    if not min(squares) > 0.09 * max(squares):
         return 0.0
     cosine = float(a @ b) / float(np.sqrt(squares[0] * squares[1]))
     return max((cosine - _CHANCE_COSINE) / (1.0 - _CHANCE_COSINE), 0.0)
