@@ -204,7 +204,6 @@ class Hub:
         history = self.feed.history()
         if history is not None:
             viewer.tell(history)
-        viewer.tell(self._status())
 
     def _status(self) -> str:
         message = status(
