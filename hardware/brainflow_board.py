@@ -47,6 +47,14 @@ DEFAULT_LABELS = ("ZYG_L", "ZYG_R", "COR_L", "COR_R")
 TIMING_RATE_HZ = 500.0
 """Slower boards serve slow valence, not the timing of micro-expressions (see `zygoma bench emg`)."""
 
+RAIL_UV = {
+    **dict.fromkeys(
+        ("CYTON_BOARD", "CYTON_DAISY_BOARD", "CYTON_WIFI_BOARD", "CYTON_DAISY_WIFI_BOARD"), 187_500
+    ),
+    **dict.fromkeys(("GANGLION_BOARD", "GANGLION_NATIVE_BOARD", "GANGLION_WIFI_BOARD"), 15_686),
+}
+"""Input range of a board at the gain it starts with: ADS1299, 4.5 V / 24; MCP3912, 1.2 V / (1.5 x 51)."""
+
 _POLL_S = 0.004
 _STALL_S = 3.0
 _COUNTER_MODULUS = 256
@@ -70,6 +78,11 @@ def list_boards() -> list[dict[str, str]]:
                 words = f"{description['name']}, {len(channels)} channels at {rate_hz} Hz{slow}"
                 boards.append({"id": board.name, "description": words})
     return boards
+
+
+def channel_count(board: int | str, parameters: Mapping[str, str | int] | None = None) -> int:
+    """How many EMG channels a board has; arguments and errors as of `BrainFlowBoard`."""
+    return len(_emg_channels(_description(_board_id(board), _input_parameters(parameters or {}))))
 
 
 class BrainFlowBoard(OpenedSource):
@@ -112,13 +125,7 @@ class BrainFlowBoard(OpenedSource):
         BoardShim.disable_board_logger()
         self._id = _board_id(board)
         self._parameters = _input_parameters(parameters or {})
-        described = self._parameters.master_board if self._id in _WRAPPER_BOARDS else self._id
-        try:
-            description = BoardShim.get_board_descr(described)
-        except BrainFlowError:
-            raise InvalidSignal(
-                f"{BoardIds(self._id).name} plays another board: name it with master_board=NUMBER."
-            ) from None
+        description = _description(self._id, self._parameters)
         available = _emg_channels(description)
         mapping = _channel_map(channels, len(available), description["name"])
         self._rows = [available[index] for index in mapping.values()]
@@ -135,6 +142,9 @@ class BrainFlowBoard(OpenedSource):
             "channel_numbers": ",".join(str(index) for index in mapping.values()),
             "rate": "nominal",
         }
+        rail_uv = RAIL_UV.get(BoardIds(_described(self._id, self._parameters)).name)
+        if rail_uv is not None:
+            metadata["rail_uv"] = str(rail_uv)
         if self._nominal_hz < TIMING_RATE_HZ:
             sentence = (
                 f"{description['name']} samples at {self._nominal_hz:g} Hz: good for slow valence, too "
@@ -401,6 +411,20 @@ def _board_id(board: int | str) -> int:
             if candidate in BoardIds.__members__:
                 return int(BoardIds[candidate].value)
     raise DeviceNotFound(f"BrainFlow knows no board {board!r}: 'zygoma devices' lists those there are.")
+
+
+def _described(board: int, parameters: BrainFlowInputParams) -> int:
+    """The board whose description holds: the one that is played, if one is played."""
+    return parameters.master_board if board in _WRAPPER_BOARDS else board
+
+
+def _description(board: int, parameters: BrainFlowInputParams) -> dict[str, Any]:
+    try:
+        return BoardShim.get_board_descr(_described(board, parameters))  # type: ignore[no-any-return]
+    except BrainFlowError:
+        raise InvalidSignal(
+            f"{BoardIds(board).name} plays another board: name it with master_board=NUMBER."
+        ) from None
 
 
 def _input_parameters(parameters: Mapping[str, str | int]) -> BrainFlowInputParams:

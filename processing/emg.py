@@ -133,15 +133,17 @@ class MuscleActivity:
             r = np.abs(cross[c]) / np.sqrt(np.maximum(power * power[c], 1e-12))
             r[c] = 0.0
             other = int(np.argmax(r))
+            flat = bool(s[at.RUN] >= run.memory[at.FLAT])
+            stuck = flat and abs(s[at.PREVIOUS]) >= run.memory[at.RAIL]
             rest_uv = math.exp(s[at.MU_F]) if s[at.SEEN] > 0 else math.nan
             result[label] = ChannelQuality(
                 label=label,
                 line_ratio=float(max(1.0 - s[at.POST_POWER] / max(s[at.PRE_POWER], 1e-12), 0.0)),
                 mains_hz=run.mains_hz,
                 baseline_uv=math.sqrt(s[at.P0]) if s[at.SEEN] > 0 else math.nan,
-                railed=float(s[at.RAILED]),
+                railed=1.0 if stuck else float(s[at.RAILED]),
                 missing=float(min(s[at.GAPPY], 1.0)) if s[at.PHASE] > 0 else 0.0,
-                flat=bool(s[at.RUN] >= run.memory[at.FLAT]),
+                flat=flat and not stuck,
                 correlation=float(r[other]),
                 correlated_with=labels[other],
                 snr_db=20 * math.log10(s[at.MVC] / rest_uv) if s[at.MVC] > 0 else math.nan,

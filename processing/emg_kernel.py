@@ -142,12 +142,10 @@ def _samples(
             steady = int(m[at.STEADY_AT])
             for j in range(2 * int(m[at.SECTIONS])):
                 m[f + j] = m[steady + j] * x if j < 2 * band else 0.0
-        if x >= high or x <= low:
-            high = max(high, x)
-            low = min(low, x)
-            if same >= _RAIL_RUN:
-                m[s + at.SLOT_RAILED] += 1.0
-        elif abs(x) >= m[at.RAIL]:
+        repeated = same >= _RAIL_RUN and (x >= high or x <= low)
+        high = max(high, x)
+        low = min(low, x)
+        if repeated or abs(x) >= m[at.RAIL]:
             m[s + at.SLOT_RAILED] += 1.0
         m[line + count] = x
         count += 1

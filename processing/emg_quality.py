@@ -38,7 +38,7 @@ class ChannelQuality:
         baseline_uv: RMS of the band at rest, microvolts (NaN before there is a baseline).
         railed: Fraction of samples at a rail.
         missing: Fraction of the time without a usable sample (gaps, NaN, flat, re-warming).
-        flat: The last 200 ms had one value.
+        flat: The last 200 ms had one value, and that is no rail.
         correlation: Largest |r| with another channel before the notch, and with which.
         snr_db: Level of a maximal contraction over the resting level; NaN without calibration.
         settling: No baseline yet, or re-warming after a gap.
@@ -85,15 +85,15 @@ class ChannelQuality:
             return (
                 f"{name}: no signal, the value does not change: check that electrode and lead are plugged in"
             )
+        if self.railed > RAILED_BAD:
+            return (
+                f"{name}: {self.railed:.1%} of samples at the amplifier's limit: check electrode and ground, "
+                "renew the gel or lower the gain"
+            )
         if self.missing > 0.5:
             return (
                 f"{name}: {self.missing:.0%} of the last seconds missing: check the board's radio link "
                 "or cable"
-            )
-        if self.railed > RAILED_BAD:
-            return (
-                f"{name}: {self.railed:.1%} of samples at the amplifier's limit: clean the skin, renew "
-                "the gel or lower the gain"
             )
         if self.correlation > CORRELATION_BAD:
             other = spoken_name(self.correlated_with)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from acquisition.stream import StreamSpec
+
 
 @dataclass(frozen=True)
 class EmgSettings:
@@ -18,7 +20,8 @@ class EmgSettings:
         baseline_s: Memory of the running baseline; it stands still during activity.
         rewarm_s: After a gap, nothing is believed for this long.
         flat_s: So long without any change of value is a dead channel.
-        rail_uv: Value at which the amplifier saturates; infinite finds rails by repeated extremes only.
+        rail_uv: Value at which the amplifier saturates; None takes what the stream states (`stated_rail_uv`).
+            Where it is not known either, extremes that repeat are taken for a rail.
         onset_nats: Log-likelihood that activity must gain over rest to be a burst. In exp(nats) decisions one
             is wrong; a slot decides 200 times per second.
         smallest_power_ratio: Power over baseline that this test is tuned to.
@@ -39,7 +42,7 @@ class EmgSettings:
     baseline_s: float = 20.0
     rewarm_s: float = 0.3
     flat_s: float = 0.2
-    rail_uv: float = math.inf
+    rail_uv: float | None = None
     onset_nats: float = 14.0
     smallest_power_ratio: float = 2.0
     clear_nats: float = 12.0
@@ -76,3 +79,12 @@ class Baseline:
         """Whether the resting figures are there (a calibration may hold the maximum only)."""
         rest = (self.power_uv2, self.log_mean, self.log_sd, self.slow_log_mean, self.slow_log_sd)
         return all(math.isfinite(value) for value in (*rest, self.energy_variance))
+
+
+def stated_rail_uv(spec: StreamSpec) -> float:
+    """Where the amplifier of an EMG stream saturates, microvolts; NaN when its metadata do not say."""
+    try:
+        rail_uv = float(spec.metadata.get("rail_uv", "nan"))
+    except ValueError:
+        return math.nan
+    return rail_uv if rail_uv > 0 else math.nan

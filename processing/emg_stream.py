@@ -13,7 +13,7 @@ from processing import emg_memory as at
 from processing.emg_coactivation import pairs
 from processing.emg_filters import MAINS_HZ, MAXIMUM_MAINS_HARMONICS, EmgFilters, design
 from processing.emg_memory import Floats, Layout
-from processing.emg_settings import Baseline, EmgSettings
+from processing.emg_settings import Baseline, EmgSettings, stated_rail_uv
 from processing.findings import Burst
 
 OUTPUT_RATE_HZ = 100.0
@@ -26,6 +26,7 @@ _SLOT_RATE_HZ = 200.0
 _LONGEST_IN_REST_S = 3.0
 _RING_SHARE = 0.03  # of a burst's power, that the notches may still give back after it
 _CLIP = 0.7  # of the evidence for clear activity, that one slot may give: a click is not a burst
+_AT_RAIL = 0.99  # of the amplifier's range: nothing above it is signal
 _QUALITY_S = 2.0  # memory of the quality indices
 # Variance of the log of a rectified, smoothed Gaussian over that of its energy in 50 ms: (pi / 2 - 1) / 40
 # times twice the low-pass's noise bandwidth, which is 1.11 times its edge.
@@ -111,6 +112,8 @@ def start(
     m[layout.envelopes_at + 10 : layout.pairs_at] = filters.envelope_steady.ravel()
     m[layout.pairs_at : layout.rows_at] = np.ravel(both)
     _configure(m, filters, settings, rest)
+    rail_uv = stated_rail_uv(spec) if settings.rail_uv is None else settings.rail_uv
+    m[at.RAIL] = _AT_RAIL * rail_uv if rail_uv > 0 else math.inf
     state = m[layout.channels_at : layout.line_at].reshape(channels, layout.stride)
     for s, label in zip(state, spec.labels, strict=True):
         _initialise(s, calibration.get(label, Baseline()), m)
@@ -166,7 +169,6 @@ def _configure(
         at.SLOTS_PER_BLOCK: round(0.05 * slot_rate_hz),
         at.REWARM: 2 * round(0.5 * settings.rewarm_s * rate_hz),
         at.FLAT: max(round(settings.flat_s * rate_hz), 3),
-        at.RAIL: settings.rail_uv,
         at.DELAY: filters.delay_s,
         at.FAST_DELAY: filters.fast_delay_s,
         at.SCAN: 1.0 if settings.mains_hz is None else 0.0,

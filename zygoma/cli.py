@@ -17,6 +17,7 @@ import typer
 
 from zygoma import cli_knowledge, cli_tools
 from zygoma.options import (
+    BoardOption,
     ChannelMap,
     FaceModel,
     Json,
@@ -216,9 +217,7 @@ def publish(
         str | None, typer.Option(help="WIDTHxHEIGHT of a webcam or the simulated camera.")
     ] = None,
     channel: ChannelMap = None,
-    board_option: Annotated[
-        list[str] | None, typer.Option(help="BrainFlow parameter, e.g. serial_port=/dev/ttyUSB0; repeat it.")
-    ] = None,
+    board_option: BoardOption = None,
     scenario: Annotated[
         ScenarioName, typer.Option(help="What the simulated person does.")
     ] = ScenarioName.DEMO,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zygoma.options import Json, Lan, console, print_json
+from zygoma.options import BoardOption, Json, Lan, console, parse_options, print_json
 
 app = typer.Typer()
 
@@ -16,6 +16,10 @@ app = typer.Typer()
 @app.command()
 def wiring(
     emg: Annotated[str | None, typer.Option(help="Name of the EMG stream, if there are several.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="BrainFlow board instead of a stream: all its channels are tried.")
+    ] = None,
+    board_option: BoardOption = None,
     json: Json = False,
     lan: Lan = False,
 ) -> None:
@@ -23,11 +27,17 @@ def wiring(
 
     Exit code 1 when a lead is swapped or dead.
 
-    Example: zygoma wiring
+    Example: zygoma wiring --device cyton --board-option serial_port=/dev/ttyUSB0
     """
-    from zygoma.wiring import run_wiring
+    from zygoma.wiring import board_source, run_wiring, stream_source
 
-    raise typer.Exit(0 if run_wiring(name=emg, as_json=json, lan=lan) else 1)
+    if device is not None and emg is not None:
+        raise typer.BadParameter("give one of --emg and --device")
+    if device is not None:
+        source = board_source(device, parse_options(board_option))
+    else:
+        source = stream_source(emg, lan=lan)
+    raise typer.Exit(0 if run_wiring(source, as_json=json) else 1)
 
 
 calibrate = typer.Typer(no_args_is_help=True, help="Measure once what later runs need to know.")

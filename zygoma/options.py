@@ -77,6 +77,9 @@ ChannelMap = Annotated[
         "--channel", help="NAME=ZYG_L: which EMG channel (name or number) is on which muscle; repeat it."
     ),
 ]
+BoardOption = Annotated[
+    list[str] | None, typer.Option(help="BrainFlow parameter, e.g. serial_port=/dev/ttyUSB0; repeat it.")
+]
 
 
 def read_thermal_mapping(path: Path | None) -> ThermalMapping | None:

@@ -16,10 +16,11 @@ from rich.markup import escape
 from rich.table import Table
 from scipy.optimize import linear_sum_assignment
 
+from acquisition.clock import lsl_clock
 from acquisition.inlet import LslInlet
 from acquisition.network import configure, resolve
 from acquisition.stream import Block, InvalidSignal, Kind, Source, StreamSpec
-from hardware.brainflow_board import TIMING_RATE_HZ
+from hardware.brainflow_board import TIMING_RATE_HZ, BrainFlowBoard, channel_count
 from processing.emg import MuscleActivity
 from processing.emg_quality import spoken_name
 from zygoma.channel_names import channel_numbers
@@ -118,8 +119,9 @@ class Wiring:
 
     @property
     def good(self) -> bool:
-        """Every channel is on the muscle its name says, and clearly so."""
-        return not any(channel.problem for channel in self.channels)
+        """Muscles were found, clearly, and every channel named after one is on it."""
+        named = [channel for channel in self.channels if channel.label or channel.name in LABELS]
+        return bool(named) and not any(channel.problem for channel in named)
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -291,17 +293,32 @@ def pose_and_find(
     return find_wiring(source.spec, recorded), quality.quality_words()
 
 
-def run_wiring(*, name: str | None = None, as_json: bool = False, lan: bool = False) -> bool:
-    """`zygoma wiring`: listen to the EMG stream, ask for poses, print the channel map.
+def stream_source(name: str | None, *, lan: bool) -> Source:
+    """The EMG stream on the network.
+
+    Raises:
+        DeviceNotFound: There is none.
+    """
+    configure(lan)
+    return LslInlet(resolve(Kind.EMG, name=name, timeout_s=5.0)[0])
+
+
+def board_source(device: str, parameters: Mapping[str, str]) -> Source:
+    """A BrainFlow board with all its EMG channels, each under its number, so that none is left out unseen.
+
+    Raises:
+        DeviceNotFound, InvalidSignal: There is no such board, or it has no EMG.
+    """
+    every = {f"channel {index}": index for index in range(channel_count(device, parameters))}
+    return BrainFlowBoard(device, clock=lsl_clock, channels=every, parameters=parameters)
+
+
+def run_wiring(source: Source, *, as_json: bool = False) -> bool:
+    """`zygoma wiring`: listen to the EMG of `source`, ask for poses, print the channel map.
 
     Returns:
         Whether every channel is on the muscle its name says.
-
-    Raises:
-        DeviceNotFound: There is no EMG stream.
     """
-    configure(lan)
-    spec = resolve(Kind.EMG, name=name, timeout_s=5.0)[0]
     number = 0
 
     def say(instruction: str) -> None:
@@ -310,8 +327,12 @@ def run_wiring(*, name: str | None = None, as_json: bool = False, lan: bool = Fa
         if not as_json:
             console.print(f"[bold]{number} of {len(POSES)}[/bold]  {instruction}", highlight=False)
 
-    with LslInlet(spec) as inlet:
-        wiring, quality = pose_and_find(inlet, say)
+    source.open()
+    try:
+        wiring, quality = pose_and_find(source, say)
+        spec = source.spec
+    finally:
+        source.close()
     if as_json:
         channels = [_plain(asdict(channel)) for channel in wiring.channels]
         print_json({"channels": channels, "options": wiring.options, "missing": wiring.missing,
@@ -364,7 +385,12 @@ def print_wiring(wiring: Wiring, quality: Mapping[str, str]) -> None:
     if wiring.missing:
         names = ", ".join(spoken_name(label) for label in wiring.missing)
         console.print(f"No channel is on: {names}.", highlight=False)
-    if wiring.good:
+    if all(channel.name == channel.label for channel in wiring.channels):
         console.print("[green]Every channel is on the muscle its name says.[/green]", highlight=False)
-    if wiring.options:
-        console.print(f"Options: {escape(' '.join(wiring.options))}", highlight=False, soft_wrap=True)
+    elif wiring.options:
+        console.print(
+            "Give these to 'zygoma publish emg', 'live', 'session', 'record' or 'analyze': "
+            f"{escape(' '.join(wiring.options))}",
+            highlight=False,
+            soft_wrap=True,
+        )

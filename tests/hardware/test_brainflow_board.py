@@ -18,6 +18,7 @@ from hardware.brainflow_board import (
     BrainFlowBoard,
     BrainFlowError,
     SampleCounter,
+    channel_count,
     list_boards,
 )
 
@@ -206,3 +207,13 @@ def test_boards_are_listed_with_their_worth() -> None:
     boards = {board["id"]: board["description"] for board in list_boards()}
     assert boards["CYTON_BOARD"] == "Cyton, 8 channels at 250 Hz, slow valence only"
     assert "slow" not in boards["CYTON_WIFI_BOARD"]
+
+
+def test_a_board_states_where_it_saturates_if_that_is_known() -> None:
+    def stated(board: str, **parameters: str) -> str | None:
+        return BrainFlowBoard(board, clock=time.monotonic, parameters=parameters).spec.metadata.get("rail_uv")
+
+    assert stated("cyton") == "187500" and stated("ganglion") == "15686"
+    assert stated("playback_file", master_board="cyton", file="x.csv") == "187500"
+    assert stated("synthetic") is None
+    assert channel_count("cyton") == 8 and channel_count("playback_file", {"master_board": "ganglion"}) == 4

@@ -53,9 +53,9 @@ def test_names_are_spoken() -> None:
     assert spoken_name("ZYG_R") == "zygomaticus right" and spoken_name("EMG3") == "EMG3"
 
 
-def measured(x: np.ndarray) -> dict[str, ChannelQuality]:  # type: ignore[type-arg]
+def measured(x: np.ndarray, **metadata: str) -> dict[str, ChannelQuality]:  # type: ignore[type-arg]
     channels = tuple(Channel(name, "microvolts") for name in ("ZYG_L", "COR_L"))
-    spec = StreamSpec("e", Kind.EMG, channels, 1000.0, SampleType.FLOAT64, "e")
+    spec = StreamSpec("e", Kind.EMG, channels, 1000.0, SampleType.FLOAT64, "e", metadata=metadata)
     processor = MuscleActivity()
     processor.process(Block(spec, np.arange(len(x)) / 1000, x, 0))
     return processor.quality()
@@ -75,3 +75,20 @@ def test_indices_are_measured_from_the_signal() -> None:
     railed[:, 0] = np.clip(railed[:, 0] + 400 * np.sin(np.arange(12_000) / 40), -200, 200)
     quality = measured(railed)
     assert quality["ZYG_L"].railed > 0.1 and quality["COR_L"].railed == 0
+
+
+def test_a_rail_that_the_stream_states_is_seen_in_single_samples() -> None:
+    x = np.random.default_rng(1).normal(0, 3, (6000, 2))
+    x[::250, 0] = 187_500.0  # never twice in a row: by its looks alone no rail
+    assert measured(x)["ZYG_L"].railed == 0.0
+    stated = measured(x, rail_uv="187500")
+    assert stated["ZYG_L"].railed == pytest.approx(1 / 250, rel=0.3) and stated["COR_L"].railed == 0.0
+    assert measured(x, rail_uv="unknown")["ZYG_L"].railed == 0.0
+
+
+def test_a_lead_that_hangs_in_the_air_is_at_the_rail_and_not_just_flat() -> None:
+    x = np.random.default_rng(2).normal(0, 3, (4000, 2))
+    x[:, 0] = -187_499.98
+    open_lead = measured(x, rail_uv="187500")["ZYG_L"]
+    assert not open_lead.flat and "at the amplifier's limit: check electrode" in open_lead.words
+    assert measured(x)["ZYG_L"].flat

@@ -14,7 +14,16 @@ from acquisition.clock import ManualClock
 from acquisition.stream import Block, Channel, InvalidSignal, Kind, OpenedSource, SampleType, StreamSpec
 from hardware.simulated import Scenario, ScriptedEvent
 from hardware.simulated.emg import SimulatedEmg
-from zygoma.wiring import POSES, READY_S, Pose, Wiring, pose_and_find, print_wiring, record_pose
+from zygoma.wiring import (
+    POSES,
+    READY_S,
+    Pose,
+    Wiring,
+    board_source,
+    pose_and_find,
+    print_wiring,
+    record_pose,
+)
 
 UNITS = {
     "smile": ({12: 1.0, 6: 0.6}, "both"),
@@ -101,6 +110,7 @@ def test_a_board_is_told_by_number_and_a_file_by_name() -> None:
     assert found.options == (
         "--channel 3=COR_R", "--channel 4=ZYG_L", "--channel 5=COR_L", "--channel 7=ZYG_R",
     )  # fmt: skip
+    assert found.good, "a lead that nobody uses is no fault"
     assert Wiring(found.channels, by_number=False).options[0] == "--channel ch2=COR_R"
     page = Console(file=io.StringIO(), width=160)
     with pytest.MonkeyPatch.context() as patch:
@@ -110,12 +120,9 @@ def test_a_board_is_told_by_number_and_a_file_by_name() -> None:
     assert "corrugator right" in text and "ch1 answers to no pose" in text and "--channel 7=ZYG_R" in text
 
 
-def test_the_command_prints_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     source = Rewired((0, 1, 2, 3), ("ZYG_L", "ZYG_R", "COR_L", "COR_R"), {"channel_numbers": "0,1,2,3"})
-    monkeypatch.setattr(wiring_module, "configure", lambda lan: None)
-    monkeypatch.setattr(wiring_module, "resolve", lambda kind, **_: [source.spec])
-    monkeypatch.setattr(wiring_module, "LslInlet", lambda spec: source)
-    assert wiring_module.run_wiring(as_json=True)
+    assert wiring_module.run_wiring(source, as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert told["good"] and told["options"][0] == "--channel 0=ZYG_L"
     assert told["channels"][2]["lift_db"]["frown"] > 15
@@ -131,3 +138,9 @@ def test_silence_is_told() -> None:
         pytest.raises(InvalidSignal, match="sends nothing"),
     ):
         record_pose(source, Pose("rest", "", (), 1.0))
+
+
+def test_a_board_is_tried_with_all_its_channels() -> None:
+    source = board_source("synthetic", {})
+    assert source.spec.labels[:2] == ("channel 0", "channel 1") and len(source.spec.channels) == 16
+    assert source.spec.metadata["channel_numbers"].startswith("0,1,2,")

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.recorder import DISK_STOP_BYTES
-from acquisition.stream import Kind, StreamSpec
+from acquisition.stream import Kind
 from processing.emg_quality import ChannelQuality
+from processing.emg_settings import stated_rail_uv
 from processing.face_quality import flags_in, words
 from zygoma.monitor.feed import Picture
 from zygoma.state import Snapshot, StreamState
@@ -184,7 +185,9 @@ def _lighting(picture: Picture) -> dict[str, str]:
 
 
 def _emg_lights(snapshot: Snapshot, peaks_uv: Mapping[str, float]) -> list[dict[str, str]]:
-    rail_uv = next((_rail_uv(each.spec) for each in snapshot.streams if each.spec.kind is Kind.EMG), math.nan)
+    rail_uv = next(
+        (stated_rail_uv(each.spec) for each in snapshot.streams if each.spec.kind is Kind.EMG), math.nan
+    )
     lights = []
     for label, quality in snapshot.emg_quality.items():
         railed = peaks_uv.get(label, 0.0) / rail_uv
@@ -195,15 +198,6 @@ def _emg_lights(snapshot: Snapshot, peaks_uv: Mapping[str, float]) -> list[dict[
             advice = f"the signal reaches {100 * railed:.0f} % of the amplifier's range: lower the gain"
         lights.append(_light(f"emg-{label}", label, light, _emg_value(quality), advice))
     return lights
-
-
-def _rail_uv(spec: StreamSpec) -> float:
-    """Where the amplifier saturates, as its stream states it; NaN when it does not."""
-    try:
-        rail_uv = float(spec.metadata.get("rail_uv", "nan"))
-    except ValueError:
-        return math.nan
-    return rail_uv if rail_uv > 0 else math.nan
 
 
 def _emg_value(quality: ChannelQuality) -> str:
