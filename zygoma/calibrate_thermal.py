@@ -34,6 +34,8 @@ from zygoma.options import errors
 from zygoma.readers import StreamReaders
 
 SPACING_S = 0.4
+_PATIENCE_S = 10.0
+_BOTH = {Kind.CAMERA, Kind.THERMAL}
 _MOST_APART_S = 0.05
 _MOST_MOMENTS = 60
 
@@ -55,9 +57,13 @@ class MomentCollector:
         self._waiting: deque[tuple[float, NDArray[np.float32]]] = deque(maxlen=64)
         self._last_s = -np.inf
         self.moments: list[Moment] = []
+        self.delivering: set[Kind] = set()
+        """Kinds of camera that a picture came from."""
 
     def add(self, block: Block) -> None:
         """Take a block of either camera; other kinds are ignored."""
+        if len(block):
+            self.delivering.add(block.spec.kind)
         if block.spec.kind is Kind.CAMERA:
             mirrored = is_mirrored(block.spec)
             for stamp_s, frame in zip(block.timestamps.tolist(), block.data, strict=True):
@@ -140,6 +146,10 @@ def watch_streams(
 ) -> MomentCollector:
     """Collect moments from the camera and the thermal stream on the network.
 
+    Args:
+        seconds: How long to watch once both deliver.
+        on_time: Told how many of them are over.
+
     Raises:
         DeviceNotFound: One of them is not there.
     """
@@ -156,14 +166,22 @@ def watch_streams(
         attach,
         on_incident=lambda incident: None,
         clock=lsl_clock,
-        wanted=lambda spec: spec.kind in (Kind.CAMERA, Kind.THERMAL) and spec.kind not in there,
+        wanted=lambda spec: spec.kind in _BOTH - there,
     )
     readers.start()
-    start_s = lsl_clock()
+    begun_s = lsl_clock()
+    watching = False
     try:
-        while readers.running and lsl_clock() - start_s < seconds:
+        while readers.running:
             time.sleep(0.1)
-            on_time(lsl_clock() - start_s)
+            if not watching and collector.delivering >= _BOTH:
+                # Finding a stream takes a while: what is asked for is time with both.
+                watching, begun_s = True, lsl_clock()
+            done_s = lsl_clock() - begun_s
+            if done_s >= (seconds if watching else max(seconds, _PATIENCE_S)):
+                break
+            if watching:
+                on_time(done_s)
     finally:
         readers.stop()
     readers.raise_failure()
