@@ -37,6 +37,10 @@ AGAINST = (
 SHRINKAGE = 3.0
 """Ridge on the standardised weights."""
 
+WITHDRAWN_IMPORTANCE = 0.3
+"""How much a false candidate counts that what follows takes back: the first pulse of a sniff must not cost
+the AU9s that look like it, and yet is better not reported at all."""
+
 NEAR_IOU = 0.3
 """Candidates that overlap a micro-expression by more than this, but too little to count, teach nothing."""
 
@@ -127,23 +131,28 @@ def candidates_of(collector: Collector, events: Sequence[TrueEvent]) -> Candidat
     )
 
 
-def fit(features: F64, truth: NDArray[np.bool_]) -> tuple[Mapping[str, float], float]:
+def fit(
+    features: F64, truth: NDArray[np.bool_], importance: F64 | None = None
+) -> tuple[Mapping[str, float], float]:
     """Weights by name and the bias.
 
     Args:
         features: [n, F], columns as `EVIDENCE + AGAINST`.
         truth: Which candidates were real [n].
+        importance: How much each counts [n]; None: all the same.
     """
     from scipy.optimize import minimize
 
     mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
     scaled, target = (features - mean) / spread, truth.astype(np.float64)
+    counts = np.ones(len(target)) if importance is None else importance
 
     def loss(point: F64) -> tuple[float, F64]:
         weights, bias = point[:-1], point[-1]
         score = scaled @ weights + bias
-        error = 1.0 / (1.0 + np.exp(-score)) - target
-        value = float(np.sum(np.logaddexp(0.0, score) - target * score) + 0.5 * SHRINKAGE * weights @ weights)
+        error = counts * (1.0 / (1.0 + np.exp(-score)) - target)
+        losses = counts * (np.logaddexp(0.0, score) - target * score)
+        value = float(losses.sum() + 0.5 * SHRINKAGE * weights @ weights)
         return value, np.append(scaled.T @ error + SHRINKAGE * weights, error.sum())
 
     bounds = [(0, None)] * len(EVIDENCE) + [(None, 0)] * len(AGAINST) + [(None, None)]
@@ -178,8 +187,10 @@ def fit_clips(clips: Sequence[Candidates]) -> tuple[Mapping[str, float], float]:
     """Weights by name, and the bias that puts the operating point at the spotter's threshold."""
     features = np.concatenate([clip.features for clip in clips])
     iou = np.concatenate([clip.iou for clip in clips])
-    clear = (iou >= LOWEST_IOU) | (iou < NEAR_IOU)
-    weights, bias = fit(features[clear], iou[clear] >= LOWEST_IOU)
+    real, clear = iou >= LOWEST_IOU, (iou >= LOWEST_IOU) | (iou < NEAR_IOU)
+    withdrawn = np.concatenate([clip.withdrawn for clip in clips])
+    importance = np.where(withdrawn & ~real, WITHDRAWN_IMPORTANCE, 1.0)
+    weights, bias = fit(features[clear], real[clear], importance[clear])
     vector = np.array([weights[name] for name in EVIDENCE + AGAINST])
     point = operating_point(clips, [clip.features @ vector + bias for clip in clips])
     return weights, bias + SpotterSettings.threshold - point
