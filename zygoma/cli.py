@@ -407,10 +407,6 @@ def analyze(
 
     Example: zygoma analyze --camera face.mp4 --emg face.csv --rest 0:5
     """
-    from zygoma.neutral_file import calibration_from
-    from zygoma.pipeline import PipelineSettings
-    from zygoma.run import run_analyze
-
     if session is None and camera is None and emg is None and thermal is None:
         raise typer.BadParameter("give a SESSION, or at least one of --camera, --emg and --thermal")
     if session is not None and (camera or emg or thermal):
@@ -419,12 +415,18 @@ def analyze(
         raise typer.BadParameter("--channel names the channels of --emg or of a SESSION")
     if thermal is None and (thermal_scale or thermal_rate):
         raise typer.BadParameter("--thermal-scale and --thermal-rate are for a --thermal file")
+    rest_s, names = parse_rest(rest), parse_channels(channel)
+
+    from zygoma.neutral_file import calibration_from
+    from zygoma.pipeline import PipelineSettings
+    from zygoma.run import run_analyze
+
     run_analyze(
         session,
         {"camera": camera, "emg": emg, "thermal": thermal},
         out=out,
         settings=PipelineSettings(
-            parse_rest(rest),
+            rest_s,
             me_threshold,
             face_model,
             calibration_from(neutral),
@@ -432,7 +434,7 @@ def analyze(
             read_thermal_mapping(thermal_mapping),
         ),
         save_neutral=save_neutral,
-        channels=parse_channels(channel),
+        channels=names,
         thermal_scale=thermal_scale,
         thermal_rate_hz=thermal_rate,
         emg_envelope=emg_envelope,
