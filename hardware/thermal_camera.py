@@ -6,12 +6,10 @@ camera that is unplugged is found again by its serial number, or by its place wh
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import cv2
@@ -32,9 +30,9 @@ from acquisition.stream import (
     StreamSpec,
     empty_block,
 )
-from hardware.thermal_formats import MODELS, Conversion, FfcState, ThermalModel, confirm_model, unpack
+from hardware.thermal_finding import Finder, ThermalPlace, choose_thermal_camera, find_thermal_cameras
+from hardware.thermal_formats import Conversion, FfcState, ThermalModel, confirm_model, unpack
 
-_SYSFS = Path("/sys/class/video4linux")
 _CONFIRM_FRAMES = 10
 _CONFIRM_S = 5.0
 _SILENT_S = 1.0
@@ -55,33 +53,8 @@ class Capture(Protocol):
     def release(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class ThermalPlace:
-    """Where a thermal camera was found.
-
-    Attributes:
-        model: What it is.
-        node: Number of the video device (its path on Linux is /dev/videoNUMBER).
-        serial: Of the camera; empty when it has none.
-        description: What its driver calls it.
-    """
-
-    model: ThermalModel
-    node: int
-    serial: str = ""
-    description: str = ""
-
-    @property
-    def id(self) -> str:
-        """What ``--device`` takes."""
-        return f"{self.model.key}@{self.node}"
-
-
 CaptureFactory: TypeAlias = Callable[[ThermalPlace], Capture]
 """Opens a device in its raw mode; raises `DeviceNotFound`."""
-
-Finder: TypeAlias = Callable[[], Sequence[ThermalPlace]]
-"""Lists the thermal cameras that are plugged in now."""
 
 
 class OpenCvCapture:
@@ -89,11 +62,12 @@ class OpenCvCapture:
 
     Raises:
         DeviceNotFound: It does not open.
+        InvalidSignal: The system's driver converts all pictures for display.
     """
 
     def __init__(self, place: ThermalPlace) -> None:
         linux = sys.platform.startswith("linux")
-        self._device = cv2.VideoCapture(place.node, cv2.CAP_V4L2 if linux else cv2.CAP_ANY)
+        self._device = cv2.VideoCapture(place.node, _backend(place.model, sys.platform))
         if not self._device.isOpened():
             self._device.release()
             path = f"/dev/video{place.node}" if linux else f"number {place.node}"
@@ -102,10 +76,17 @@ class OpenCvCapture:
                 "video), and close other programs that use it."
             )
         model = place.model
+        # First of all: DirectShow builds its graph anew with every property, and this one decides its end.
+        if not self._device.set(cv2.CAP_PROP_CONVERT_RGB, 0):
+            self._device.release()
+            raise InvalidSignal(
+                f"{model.name} cannot be read here: this system's camera driver turns every picture into an "
+                "8-bit one for display; use the camera on Linux or Windows, or bring it in through an LSL "
+                "stream of type Thermal."
+            )
         self._device.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*model.fourcc))
         self._device.set(cv2.CAP_PROP_FRAME_WIDTH, model.width)
         self._device.set(cv2.CAP_PROP_FRAME_HEIGHT, model.raw_height)
-        self._device.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         self._waits = linux
 
     def grab(self, timeout_s: float) -> bool | None:
@@ -128,48 +109,14 @@ class OpenCvCapture:
         self._device.release()
 
 
-def find_thermal_cameras(sysfs: Path = _SYSFS) -> tuple[ThermalPlace, ...]:
-    """Known thermal cameras that are plugged in (Linux; elsewhere drivers do not tell before opening)."""
-    found = []
-    for node in sorted(sysfs.glob("video*"), key=lambda node: (len(node.name), node.name)):
-        number = node.name.removeprefix("video")
-        # A camera has further nodes for metadata; pictures come from the one with index 0.
-        if not number.isdigit() or _line(node / "index") not in ("0", ""):
-            continue
-        usb = (node / "device").resolve().parent
-        usb_id = f"{_line(usb / 'idVendor')}:{_line(usb / 'idProduct')}".lower()
-        name = _line(node / "name")
-        model = _model_of(usb_id, f"{name} {_line(usb / 'product')}".lower())
-        if model is not None:
-            found.append(ThermalPlace(model, int(number), _line(usb / "serial"), name))
-    return tuple(found)
+def _backend(model: ThermalModel, system: str) -> int:
+    """OpenCV's driver that hands over raw values.
 
-
-def list_thermal_cameras(finder: Finder = find_thermal_cameras) -> list[dict[str, str]]:
-    """Thermal cameras on this machine as ``{"id": "lepton@2", "description": ..., "serial": ...}``."""
-    return [
-        {
-            "id": place.id,
-            "description": f"{place.model.name} ({place.description or 'USB video'})",
-            "serial": place.serial,
-        }
-        for place in finder()
-    ]
-
-
-def _model_of(usb_id: str, name: str) -> ThermalModel | None:
-    by_name = [model for model in MODELS.values() if any(part in name for part in model.names)]
-    by_usb = [model for model in MODELS.values() if usb_id in model.usb_ids]
-    both = [model for model in by_usb if model in by_name]
-    # The InfiRay family shares its identifiers and its frame format: any of them will do.
-    return next(iter(both or by_name or by_usb), None)
-
-
-def _line(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""
+    DirectShow knows Y16 and would decode YUYV, Media Foundation the other way round; macOS's knows neither.
+    """
+    if system == "win32":
+        return int(cv2.CAP_DSHOW if model.fourcc == "Y16 " else cv2.CAP_MSMF)
+    return int({"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION}.get(system, cv2.CAP_ANY))
 
 
 class ThermalCamera(OpenedSource):
@@ -209,7 +156,7 @@ class ThermalCamera(OpenedSource):
         self._tlinear, self._give_up_s = tlinear, give_up_s
         self._notice = on_notice or (lambda sentence: None)
         self._factory, self._finder = capture, finder
-        self._place = _choose(device, finder())
+        self._place = choose_thermal_camera(device, finder())
         self._capture: Capture | None = None
         self._conversion: Conversion | None = None
         self._opened = False
@@ -353,11 +300,13 @@ class ThermalCamera(OpenedSource):
     def _listed(self) -> ThermalPlace | None:
         """The same camera among those plugged in: by serial number, else by model and place."""
         for place in self._finder():
-            same = (
-                place.serial == self._place.serial if self._place.serial else place.node == self._place.node
-            )
-            if place.model.key == self._place.model.key and same:
-                return place
+            if self._place.serial:
+                same = place.serial == self._place.serial
+            else:
+                same = place.node == self._place.node and place.model.key == self._place.model.key
+            if same:
+                # What the user called it still holds.
+                return replace(place, model=self._place.model)
         return None
 
     def _reconnect(self, timeout_s: float) -> bool:
@@ -416,38 +365,3 @@ class _Stillness:
             self._last = counts
         self._last_s = time_s
         return bool(pause or time_s - self._still_since_s > limit_s)
-
-
-def _choose(device: str | int | None, places: Sequence[ThermalPlace]) -> ThermalPlace:
-    listing = ", ".join(place.id for place in places) or "none"
-    if device is None:
-        if not places:
-            raise DeviceNotFound(
-                "No thermal camera was found: plug one in, or name model and number, e.g. --device lepton@0 "
-                f"(models: {', '.join(MODELS)})."
-            )
-        return places[0]
-    text = str(device)
-    number = _number(text.rpartition("@")[2])
-    if "@" in text:
-        key = text.partition("@")[0].lower()
-        if key not in MODELS or number is None:
-            raise DeviceNotFound(
-                f"There is no thermal camera {text!r}: use MODEL@NUMBER with a model of {', '.join(MODELS)}."
-            )
-        listed = [place for place in places if place.node == number]
-        return ThermalPlace(
-            MODELS[key], number, *((listed[0].serial, listed[0].description) if listed else ())
-        )
-    for place in places:
-        if (number is not None and place.node == number) or (place.serial and place.serial == text):
-            return place
-    raise DeviceNotFound(
-        f"No thermal camera {text!r} was found (there are: {listing}): plug it in, or name model and number, "
-        "e.g. --device lepton@0."
-    )
-
-
-def _number(text: str) -> int | None:
-    name = os.path.basename(text).removeprefix("video")  # noqa: PTH119 - also of Windows paths
-    return int(name) if name.isdigit() else None

@@ -72,6 +72,7 @@ class ThermalModel:
         return self.height * (2 if self.stacked else 1)
 
 
+_BOSON_USB = ("09cb:4007",)
 _INFIRAY_USB = ("0bda:5830", "0bda:5840")
 
 MODELS = MappingProxyType(
@@ -90,8 +91,8 @@ MODELS = MappingProxyType(
                 CENTIKELVIN,
                 telemetry_rows=2,
             ),
-            # The same carrier board tells of neither sensor: --device lepton2@NUMBER. Its telemetry packets
-            # are as long as those of a Lepton 3.x and fill rows of half the width.
+            # The same carrier board: where the system does not tell the picture's size, a Lepton 3.x is taken
+            # for granted. Telemetry packets are as long as those of that and fill rows of half the width.
             ThermalModel(
                 "lepton2",
                 "FLIR Lepton 2.5 on PureThermal",
@@ -99,15 +100,13 @@ MODELS = MappingProxyType(
                 60,
                 8.77,
                 "Y16 ",
-                (),
-                (),
+                ("1e4e:0100",),
+                ("purethermal", "lepton"),
                 CENTIKELVIN,
                 telemetry_rows=3,
             ),
-            ThermalModel("boson320", "FLIR Boson 320", 320, 256, 60.0, "Y16 ", (), (), None),
-            ThermalModel(
-                "boson640", "FLIR Boson 640", 640, 512, 60.0, "Y16 ", ("09cb:4007",), ("boson",), None
-            ),
+            ThermalModel("boson640", "FLIR Boson 640", 640, 512, 60.0, "Y16 ", _BOSON_USB, ("boson",), None),
+            ThermalModel("boson320", "FLIR Boson 320", 320, 256, 60.0, "Y16 ", _BOSON_USB, ("boson",), None),
             ThermalModel(
                 "tc001",
                 "Topdon TC001",

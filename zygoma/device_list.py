@@ -18,7 +18,7 @@ SLOW = "slow valence only"
 
 def _plugged_in() -> list[dict[str, str]]:
     from hardware.brainflow_board import list_boards
-    from hardware.thermal_camera import list_thermal_cameras
+    from hardware.thermal_finding import list_thermal_cameras
     from hardware.webcam import list_webcams
 
     looks: dict[str, Callable[[], list[dict[str, str]]]] = {

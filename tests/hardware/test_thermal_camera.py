@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from acquisition.clock import ManualClock
 from acquisition.stream import DeviceLost, DeviceNotFound, InvalidSignal, Kind, Source
-from hardware.thermal_camera import (
-    ThermalCamera,
+from hardware.simulated.thermal_inputs import counts_of, room
+from hardware.thermal_camera import OpenCvCapture, ThermalCamera
+from hardware.thermal_finding import (
     ThermalPlace,
     find_thermal_cameras,
+    frame_sizes,
     list_thermal_cameras,
 )
-from hardware.thermal_formats import MODELS
+from hardware.thermal_formats import CENTIKELVIN, MODELS, ThermalModel
 
 PERIOD_S = 0.114
 LEPTON = ThermalPlace(MODELS["lepton"], 2, "8003-0042", "PureThermal: thermal")
@@ -240,6 +245,119 @@ def test_cameras_are_recognised_by_usb_identity(tmp_path: Path) -> None:
     plug(3, "1e4e:0100", "PureThermal (fw:v1.3.0)", index="1")
     plug(4, "0bda:5830", "P2 Pro")
     plug(10, "09cb:4007", "FLIR Video")
-    found = find_thermal_cameras(tmp_path / "v4l")
+    sizes: dict[int, frozenset[tuple[int, int]]] = {}
+
+    def offered(node: int, fourcc: str) -> frozenset[tuple[int, int]]:
+        assert fourcc == "Y16 "
+        return sizes.get(node, frozenset())
+
+    # A driver that does not tell its sizes leaves the commoner sensor.
+    found = find_thermal_cameras(tmp_path / "v4l", offered)
     assert [place.id for place in found] == ["lepton@2", "p2pro@4", "boson640@10"]
     assert [place.serial for place in found] == ["S2", "S4", "S10"]
+    sizes |= {2: frozenset({(80, 60), (80, 63)}), 10: frozenset({(320, 256)})}
+    found = find_thermal_cameras(tmp_path / "v4l", offered)
+    assert [place.id for place in found] == ["lepton2@2", "p2pro@4", "boson320@10"]
+    # A PureThermal that does not know its sensor yet offers both.
+    sizes[2] |= {(160, 120), (160, 122)}
+    assert find_thermal_cameras(tmp_path / "v4l", offered)[0].id == "lepton@2"
+    assert find_thermal_cameras(tmp_path / "v4l")[0].id == "lepton@2"
+
+
+def test_picture_sizes_are_read_from_the_bytes_that_v4l2_answers_with() -> None:
+    offers = [(1, 320, 256), (1, 320, 258), (3, 16, 640)]
+
+    def driver(request: int, answer: bytearray) -> None:
+        assert request == 0xC02C564A and len(answer) == 44 and answer[4:8] == b"Y16 "
+        index = int.from_bytes(answer[:4], sys.byteorder)
+        if index >= len(offers):
+            raise OSError(22, "Invalid argument")
+        for place, value in zip((8, 12, 16), offers[index], strict=True):
+            answer[place : place + 4] = value.to_bytes(4, sys.byteorder)
+
+    # The third is a range in steps, which no thermal camera has.
+    assert frame_sizes(driver, "Y16 ") == {(320, 256), (320, 258)}
+
+
+class FakeVideo:
+    """cv2.VideoCapture of some system: records what it is asked for."""
+
+    def __init__(self, *, converts: bool) -> None:
+        self.converts = converts
+        self.asked: dict[int, float] = {}
+        self.backend = -1
+        self.released = False
+
+    def __call__(self, node: int, backend: int) -> FakeVideo:
+        self.backend = backend
+        return self
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, name: int, value: float) -> bool:
+        self.asked[name] = value
+        return not (self.converts and name == cv2.CAP_PROP_CONVERT_RGB)
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "backend"),
+    [
+        ("linux", "lepton", cv2.CAP_V4L2),
+        ("linux", "tc001", cv2.CAP_V4L2),
+        ("win32", "lepton", cv2.CAP_DSHOW),
+        ("win32", "boson320", cv2.CAP_DSHOW),
+        ("win32", "tc001", cv2.CAP_MSMF),
+        ("darwin", "lepton", cv2.CAP_AVFOUNDATION),
+    ],
+)
+def test_each_system_is_asked_for_raw_values_and_refused_where_it_has_none(
+    system: str, model: str, backend: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = FakeVideo(converts=system == "darwin")
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(cv2, "VideoCapture", video)
+    place = ThermalPlace(MODELS[model], 1)
+    if system == "darwin":
+        with pytest.raises(InvalidSignal, match=r"8-bit one for display.*LSL stream of type Thermal"):
+            OpenCvCapture(place)
+        assert video.released
+    else:
+        OpenCvCapture(place)
+        assert next(iter(video.asked)) == cv2.CAP_PROP_CONVERT_RGB
+        assert video.asked[cv2.CAP_PROP_CONVERT_RGB] == 0
+        assert video.asked[cv2.CAP_PROP_FRAME_HEIGHT] == MODELS[model].raw_height
+    assert video.backend == backend
+
+
+@pytest.mark.parametrize("model", list(MODELS.values()), ids=lambda model: model.key)
+def test_every_model_is_read_from_each_layout_a_driver_delivers(model: ThermalModel) -> None:
+    rng = np.random.default_rng(5)
+    celsius = room(rng, (model.height, model.width))
+    kelvin = model.kelvin_per_count or CENTIKELVIN
+    raw = counts_of(celsius, kelvin)
+    if model.stacked:
+        raw = np.vstack([np.full_like(raw, 0x8040), raw])
+    as_bytes = np.ascontiguousarray(raw).view(np.uint8)
+    layouts = {
+        "as it is": raw,
+        "one row of values": raw.reshape(1, -1),
+        "one column": raw.reshape(-1, 1),
+        "one row of bytes": as_bytes.reshape(1, -1),
+        "two bytes per pixel": as_bytes.reshape(*raw.shape, 2),
+    }
+    for layout, buffer in layouts.items():
+        bus = Bus(partial(lambda buffer, i: buffer, buffer))
+        bus.places = [ThermalPlace(model, 2)]
+        with bus.camera(tlinear=True) as camera:
+            block = camera.read(1.0)
+        degrees = block.array[0, :-2].reshape(model.height, model.width) / 100
+        assert np.abs(degrees - celsius).max() < 0.02, layout
+    shown = np.zeros((*raw.shape, 3), np.uint8)
+    bus = Bus(lambda i: shown)
+    bus.places = [ThermalPlace(model, 2)]
+    with pytest.raises(InvalidSignal, match="8-bit picture"):
+        bus.camera(tlinear=True).open()
