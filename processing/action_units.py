@@ -15,11 +15,22 @@ from numpy.typing import NDArray
 
 from acquisition.stream import Channel
 from processing.appearance import Wrinkles, wrinkle_edges
-from processing.eyelids import SIDES, Blinking, lid_closure, lid_heights, lid_tightening, rise
+from processing.eyelids import (
+    SIDES,
+    Blinking,
+    closure_error,
+    lid_closure,
+    lid_gap,
+    lid_heights,
+    lid_opening,
+    lid_tightening,
+    lid_tightening_error,
+    rise,
+)
 from processing.head_turn import turning
 from processing.landmarks import FaceObservation
-from processing.mouth import jaw_drop, lip_gap, mouth_opening
-from processing.muscle_model import ACTIVATIONS, InverseModel, build_inverse, invert
+from processing.mouth import jaw_drop, lip_gap, mouth_opening, opening_errors
+from processing.muscle_model import ACTIVATIONS, InverseModel, build_inverse, invert, standard_errors
 from processing.neutral import Neutral, NeutralEstimator
 from processing.pose import STABLE_POINTS, HeadPose, align_to_neutral, head_pose, to_face_coordinates
 
@@ -81,21 +92,24 @@ def _side_columns(au: int) -> tuple[int, int]:
 
 
 _TO_COLUMNS = _muscles_to_columns()
-_ERROR_ROWS = np.array(
-    [
-        _COLUMN[f"AU{au}_left" if au in TWO_SIDED else f"AU{au}"]
-        for au in (({27: 26, 45: 43}.get(au, au)) for au in ACTION_UNITS)
-    ]
+
+_SUM_OF = np.array(_TO_COLUMNS.argmax(axis=0), dtype=np.int64)
+"""The column that each activation is part of."""
+
+_ERROR_COLUMNS = tuple(
+    (au, (_COLUMN[f"AU{au}"], *(_side_columns(au) if au in TWO_SIDED else ()))) for au in ACTION_UNITS
 )
-"""The row of `_TO_COLUMNS` whose muscles' joint standard error stands for each AU."""
+"""Of each AU the column of its intensity and, where it has sides, theirs."""
 
 _SIDED_COLUMNS = tuple((_COLUMN[f"AU{au}"], *_side_columns(au)) for au in TWO_SIDED)
 _CHEEK, _LID_TIGHT, _NOSE, _SMILE, _DIMPLE, _FROWN = (_side_columns(au) for au in (6, 7, 9, 12, 14, 4))
+_LID_UP = _side_columns(5)
 _CLOSED, _BLINK = _side_columns(43), _side_columns(45)
 _EYELID = tuple(_COLUMN[f"blink_{side}"] for side in SIDES)
 _OPENING = tuple(_COLUMN[f"AU{au}"] for au in (25, 26, 27))
 
-_BROW_IN_SMILE = 0.4
+_BROW_IN_SMILE = 0.5
+"""Share of a smile that a brow may fall by without any frown."""
 
 _CROSS_TALK = 0.1
 """Share of a one-sided smile that MediaPipe's landmarks show on the other side: it prefers even faces."""
@@ -114,12 +128,17 @@ def facs_level(intensity: float) -> str:
     return "E"
 
 
+_KNEE = 0.6
+_LEAST_ERROR = 0.003
+
+
 def intensity(strength: float) -> float:
     """Intensity 0-1 of a muscle's strength: the same up to 0.6, ever more slowly towards 1 beyond.
 
     A face that moves more than the model's full contraction still tells the stronger from the strong.
     """
-    return strength if strength <= 0.6 else 1.0 - 0.4 * math.exp((0.6 - strength) / 0.4)
+    rest = 1.0 - _KNEE
+    return strength if strength <= _KNEE else 1.0 - rest * math.exp((_KNEE - strength) / rest)
 
 
 def no_face_row() -> NDArray[np.float32]:
@@ -135,8 +154,8 @@ _JITTER_PX = 0.05
 _STILLEST = 8
 """The first of the stable points, canthi and bridge, whose trembling tells the landmarks' jitter."""
 
-_TURNED_IOD_PER_DEG = 0.0003
-"""Misplacement of landmarks that remains per degree of pitch or yaw after the head's motion is taken out."""
+_TURNED_IOD_PER_DEG = 0.0001
+"""Misplacement of landmarks that comes and goes per degree of turning since the neutral."""
 
 _JAW_BLURRED = tuple(
     column
@@ -157,16 +176,19 @@ _BLUR_SHARE = 0.1
 _JITTER_MEMORY_S = 1.0
 
 
-def landmark_error(pose: HeadPose, jitter_iod: float = 0.0, head_speed: float = 0.0) -> float:
+def landmark_error(
+    iod_px: float, jitter_iod: float = 0.0, turned_deg: float = 0.0, head_speed: float = 0.0
+) -> float:
     """Standard error of a landmark's displacement, IOD.
 
     Args:
-        pose: Of the head: turning it leaves misplacements behind, a small face is measured coarsely.
+        iod_px: Inter-ocular distance: a small face is measured coarsely.
         jitter_iod: Standard deviation of the landmarks from frame to frame, as measured.
+        turned_deg: How far the head has turned since the neutral.
         head_speed: Of the head, px/s at an IOD of 100 px: it blurs the picture.
     """
-    jitter = max(jitter_iod, _JITTER_PX / max(pose.iod_px, 1.0))
-    turned = _TURNED_IOD_PER_DEG * math.hypot(pose.yaw_deg, pose.pitch_deg)
+    jitter = max(jitter_iod, _JITTER_PX / max(iod_px, 1.0))
+    turned = _TURNED_IOD_PER_DEG * turned_deg
     blurred = _BLUR_SHARE * _EXPOSURE_S * head_speed / 100.0
     return math.sqrt(jitter * jitter + turned * turned + blurred * blurred)
 
@@ -188,7 +210,7 @@ class _Person:
     model: InverseModel
     model_points: NDArray[np.float64]
     lids: tuple[tuple[float, float], tuple[float, float]]
-    deviation: NDArray[np.float64]  # [ACTION_UNITS] standard error per IOD of landmark error
+    lid_gap_iod: float
 
 
 class ActionUnitEstimator:
@@ -248,14 +270,16 @@ class ActionUnitEstimator:
         person = self._known_person()
         neutral = person.neutral
         face, _, residual = align_to_neutral(points_px, neutral.points)
+        turned_deg = 0.0
         if neutral.pose_deg is not None:
-            moved, reported = turning(
-                pose.pitch_deg - neutral.pose_deg[0], pose.yaw_deg - neutral.pose_deg[1]
-            )
+            pitch_deg, yaw_deg = pose.pitch_deg - neutral.pose_deg[0], pose.yaw_deg - neutral.pose_deg[1]
+            turned_deg = math.hypot(pitch_deg, yaw_deg)
+            moved, reported = turning(pitch_deg, yaw_deg)
             face[:, :2] -= moved
             shapes -= reported
         displacement = np.ascontiguousarray((face - neutral.points)[:, :2])
-        activations = invert(person.model, displacement, shapes - neutral.blendshapes)
+        solution = invert(person.model, displacement, shapes - neutral.blendshapes, turned_deg)
+        activations = solution.activations
         speed = self._motion(points_px, face, pose.iod_px, time_s)
 
         strengths: list[float] = (_TO_COLUMNS @ activations).tolist()
@@ -280,9 +304,9 @@ class ActionUnitEstimator:
             pose.iod_px,
             speed,
         )
-        row[_STANDARD_ERRORS] = person.deviation * landmark_error(
-            pose, math.sqrt(self._jitter_squared), speed
-        )
+        error = landmark_error(pose.iod_px, math.sqrt(self._jitter_squared), turned_deg, speed)
+        through = standard_errors(person.model, solution, _SUM_OF, ROW_LENGTH, error).tolist()
+        row[_STANDARD_ERRORS] = self._errors(levels, through, error, person.lid_gap_iod)
         self._estimator.update(time_s, face, shapes)
         return row
 
@@ -291,11 +315,11 @@ class ActionUnitEstimator:
         assert neutral is not None
         if known is None or known.neutral is not neutral:
             if known is not None and float(np.abs(neutral.points - known.model_points).max()) < 0.03:
-                model, points, deviation = known.model, known.model_points, known.deviation
+                model, points = known.model, known.model_points
             else:
                 model, points = build_inverse(neutral.points), neutral.points
-                deviation = model.deviation_of(_TO_COLUMNS[_ERROR_ROWS])
-            known = self._person = _Person(neutral, model, points, lid_heights(neutral.points), deviation)
+            lids = lid_heights(neutral.points)
+            known = self._person = _Person(neutral, model, points, lids, lid_gap(neutral.points, lids))
         return known
 
     def _motion(
@@ -322,16 +346,35 @@ class ActionUnitEstimator:
         return turned * small * misfit * (0.3 + 0.7 * self._estimator.settled)
 
     @staticmethod
+    def _errors(levels: list[float], through: list[float], error: float, lid_gap_iod: float) -> list[float]:
+        """Standard error of each AU from those of the muscles' sums and from the landmarks' own error."""
+        found = []
+        measured = {
+            **dict.fromkeys((43, 45), closure_error(error, lid_gap_iod)),
+            7: lid_tightening_error(error, lid_gap_iod),
+            **dict(zip((25, 26, 27), opening_errors(error), strict=True)),
+        }
+        for au, columns in _ERROR_COLUMNS:
+            level = levels[columns[0]]
+            # Beyond its knee an intensity saturates, and errors with it.
+            slope = 1.0 if level <= _KNEE else max(0.0, 1.0 - level) / (1.0 - _KNEE)
+            if au in measured:
+                passed = measured[au] if 0.0 < level < 1.0 else 0.0
+            else:
+                passed = slope * max(through[column] for column in columns[-2:])
+            found.append(max(_LEAST_ERROR, passed))
+        return found
+
+    @staticmethod
     def _smile(levels: list[float]) -> None:
         """What a smile brings about that is not an action of its own, taken off the muscles' strengths."""
-        for smile, dimple, cheek, frown, nose in zip(_SMILE, _DIMPLE, _CHEEK, _FROWN, _NOSE, strict=True):
+        for smile, dimple, frown, nose in zip(_SMILE, _DIMPLE, _FROWN, _NOSE, strict=True):
             # A smile widens the mouth: beside a risen corner the outward pull is the smile's, not a dimple's.
             widened = levels[dimple] * rise(levels[smile], 0.25, 0.55)
             levels[smile] += widened
             levels[dimple] -= widened
             # The ring around the eye lowers the brow of a felt smile; that is no frown.
-            lowered = _BROW_IN_SMILE * min(1.0, levels[smile], levels[cheek])
-            levels[frown] = max(0.0, levels[frown] - lowered)
+            levels[frown] = max(0.0, levels[frown] - _BROW_IN_SMILE * min(1.0, levels[smile]))
             # A broad smile lifts the wings of the nose with the cheeks; that wrinkles no nose.
             levels[nose] *= 1.0 - 0.7 * rise(levels[smile], 0.2, 0.6)
         right, left = (levels[column] for column in _SMILE)
@@ -367,8 +410,12 @@ class ActionUnitEstimator:
             closure = lid_closure(now[eye], rest[eye])
             blinking = self._blinking[eye].update(closure, time_s)
             levels[_EYELID[eye]] = levels[_BLINK[eye]] = closure
-            levels[_LID_TIGHT[eye]] = 0.0 if blinking else lid_tightening(now[eye], rest[eye])
+            # Lids that are seen to tighten do so as far as their muscle says, if that is more.
+            tight = 0.0 if blinking else lid_tightening(now[eye], rest[eye])
+            levels[_LID_TIGHT[eye]] = max(tight, min(levels[_LID_TIGHT[eye]], 2.0 * tight))
             levels[_CLOSED[eye]] = 0.0 if blinking else closure
+            # A lid opens by its own margin, not by the brow above it.
+            levels[_LID_UP[eye]] *= lid_opening(now[eye], rest[eye])
             # A closing eye takes the skin about it along, without any raised cheek.
             levels[_CHEEK[eye]] *= 1.0 - 0.8 * rise(closure, 0.35, 0.8)
 

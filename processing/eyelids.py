@@ -73,6 +73,33 @@ def lid_closure(lids: tuple[float, float], rest: tuple[float, float]) -> float:
     return min(1.0, max(0.0, (1.0 - (lids[0] - lids[1]) / gap) / (1.0 - _CLOSED_SHARE)))
 
 
+def lid_gap(points: NDArray[np.float64], lids: tuple[tuple[float, float], tuple[float, float]]) -> float:
+    """Mean gap between the lid margins of a face [478, 3], in the unit of its coordinates."""
+    total = 0.0
+    for (upper, lower), (outer, inner) in zip(lids, _CORNERS.tolist(), strict=True):
+        across = math.hypot(*(points[inner, :2] - points[outer, :2]).tolist())
+        total += 0.5 * (upper - lower) * across
+    return max(total, 1e-3)
+
+
+_LID_JITTER = 0.9
+"""How much more the mean gap of three pairs of lid landmarks trembles than one coordinate of the canthi."""
+
+
+def closure_error(error: float, gap: float) -> float:
+    """Standard error of `lid_closure` from that of a coordinate of canthi and bridge, and the gap at rest."""
+    return error * _LID_JITTER / (gap * (1.0 - _CLOSED_SHARE))
+
+
+def lid_tightening_error(error: float, gap: float) -> float:
+    """Standard error of `lid_tightening`, while it is neither nought nor full."""
+    return closure_error(error, gap) / (_TIGHT - _SLACK)
+
+
+_SLACK, _TIGHT = 0.03, 0.33
+"""Closure at which AU7 begins and is full."""
+
+
 def lid_tightening(lids: tuple[float, float], rest: tuple[float, float]) -> float:
     """AU7 of one eye, 0-1.
 
@@ -82,7 +109,12 @@ def lid_tightening(lids: tuple[float, float], rest: tuple[float, float]) -> floa
     closure = lid_closure(lids, rest)
     risen, fallen = max(0.0, lids[1] - rest[1]), max(0.0, rest[0] - lids[0])
     shared = rise(risen / max(risen + fallen, 1e-6), 0.1, 0.35)
-    return rise(closure, 0.03, 0.33) * (1.0 - rise(closure, 0.4, 0.7)) * shared
+    return rise(closure, _SLACK, _TIGHT) * (1.0 - rise(closure, 0.4, 0.7)) * shared
+
+
+def lid_opening(lids: tuple[float, float], rest: tuple[float, float]) -> float:
+    """Whether the upper lid is raised above its rest, 0-1: without that no eye opens wider (AU5)."""
+    return rise(lids[0] - rest[0], 0.005, 0.03)
 
 
 class Blinking:

@@ -1,8 +1,8 @@
 """What turning the head leaves in landmarks and blendshapes once its rigid motion is taken out.
 
 MediaPipe's depth is that of an average face, and its landmarks prefer faces seen from the front: a head that
-nods or turns moves brows, lips and chin although nothing in the face has moved. The remainder is smooth in the
-two angles; its linear and quadratic parts were fitted to faces at rest that were turned by known angles.
+nods or turns moves brows, lips and chin although nothing in the face has moved. The remainder is smooth in
+the two angles; its linear and quadratic parts were fitted to faces at rest that were turned by known angles.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ They are measured from the gap between the lips and the fall of the chin, not fr
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,13 @@ INNER_UPPER_LIP, INNER_LOWER_LIP = 13, 14
 _CHIN = (199, 200, 175, 171, 396)
 _LIP_PER_CHIN = 1.0 / 0.7
 """The lower lip falls farther than the chin's skin when the jaw drops."""
+
+
+_LIP_JITTER = 2.0
+"""How much more lips and chin tremble than canthi and bridge; see `processing.muscle_fields`."""
+
+# Where each grade begins and is complete: gap of the lips, then fall of the jaw, IOD.
+_PARTING, _DROPPING, _STRETCHING = (0.01, 0.13), (0.03, 0.28), (0.27, 0.36)
 
 
 def jaw_drop(displacement: NDArray[np.float64]) -> float:
@@ -38,7 +47,18 @@ def mouth_opening(gap: float, jaw: float) -> tuple[float, float, float]:
         gap: Parting of the inner lips that no lip muscle explains, IOD above neutral.
         jaw: Fall of the jaw measured at the lower lip, IOD below neutral.
     """
-    parted = rise(gap, 0.01, 0.13) * (1.0 - 0.65 * rise(jaw, 0.14, 0.3))
-    stretched = rise(jaw, 0.29, 0.43)
-    dropped = rise(jaw, 0.03, 0.28) * (1.0 - 0.6 * stretched)
+    parted = rise(gap, *_PARTING) * (1.0 - 0.65 * rise(jaw, 0.14, 0.3))
+    stretched = rise(jaw, *_STRETCHING)
+    dropped = rise(jaw, *_DROPPING) * (1.0 - 0.6 * stretched)
     return parted, dropped, stretched
+
+
+def opening_errors(error: float) -> tuple[float, float, float]:
+    """Standard errors of AU25, AU26 and AU27 from that of a coordinate of canthi and bridge, IOD."""
+    gap = error * _LIP_JITTER * math.sqrt(2.0)
+    jaw = error * _LIP_JITTER * _LIP_PER_CHIN  # the landmarks of the chin err together
+    return (
+        gap / (_PARTING[1] - _PARTING[0]),
+        jaw / (_DROPPING[1] - _DROPPING[0]),
+        jaw / (_STRETCHING[1] - _STRETCHING[0]),
+    )

@@ -1,11 +1,12 @@
 """Inverts the forward model of the facial muscles: displacement of the skin to muscle activations.
 
-The fields of `processing.muscle_fields` are laid on a person's own neutral face, what a head motion leaves
-behind is projected out, and per frame a non-negative least-squares problem is solved in numba.
+The fields of `processing.muscle_fields` are laid on a person's own neutral face, misfits are weighed by
+`processing.face_variation`, and per frame a non-negative, sparse least-squares problem is solved in numba.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,52 +14,78 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from processing.face_variation import face_variation
 from processing.landmarks import BLENDSHAPES, LANDMARK_COUNT
 from processing.mouth import INNER_LOWER_LIP, INNER_UPPER_LIP
 from processing.muscle_fields import (
+    BLENDSHAPE_JITTER_PER_IOD,
     BLENDSHAPE_NOISE,
     JAW,
+    JAW_DROP_IOD,
+    LANDMARK_JITTER,
     LANDMARK_NOISE_IOD,
     MUSCLES,
     OTHER_NOISE_IOD,
+    TISSUES,
     UPPER_LIP,
+    Course,
     Muscle,
-    Stroke,
     jaw_share,
 )
 
-_RIDGE = 2.0
-_SPARSITY = 2.0
+_RIDGE = 0.02
+"""Of each muscle's own weight on the diagonal."""
+
+_LEAST_EVIDENCE = 0.25
+"""What a muscle has to explain before it counts, in standard deviations of the misfit, ..."""
+
+_EVIDENCE_PER_DEG = 0.05
+"""... more per degree that the head has turned since the neutral, ..."""
+
+_LEAST_SHARE = 0.1
+"""... and as a share of what the one muscle that explains most does: a large movement has large misfits."""
+
+_PAIR = 0.75
+"""A paired muscle pays its price on both sides, one across the midline but once; this makes them even."""
+
 _WITNESSES = 10.0
+"""Neighbouring landmarks err together: so many are one witness of a misfit."""
+
 _STEPS = 3000
 _TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Activation:
-    """One unknown of the inverse problem: a muscle on one side, or across the midline."""
+    """One unknown of the inverse problem: a course of a muscle on one side, or across the midline."""
 
     muscle: Muscle
     side: str  # left, right or both
+    index: int = 0
+
+    @property
+    def course(self) -> Course:
+        """The displacement field."""
+        return self.muscle.courses[self.index]
 
     @property
     def name(self) -> str:
-        """``zygomaticus_major_left``; midline muscles have no side."""
-        return self.muscle.name if self.side == "both" else f"{self.muscle.name}_{self.side}"
+        """``zygomaticus_major_left``; midline muscles have no side; further courses are numbered from 2."""
+        name = self.muscle.name if self.side == "both" else f"{self.muscle.name}_{self.side}"
+        return f"{name}_{self.index + 1}" if self.index else name
 
 
 def _activations() -> tuple[Activation, ...]:
-    found = []
-    for muscle in (*MUSCLES, JAW):
-        sides = ("left", "right") if muscle.paired else ("both",)
-        found += [Activation(muscle, side) for side in sides]
-    return tuple(found)
+    return tuple(
+        Activation(muscle, side, index)
+        for muscle in (*MUSCLES, JAW)
+        for index in range(len(muscle.courses))
+        for side in (("left", "right") if muscle.paired else ("both",))
+    )
 
 
 ACTIVATIONS: tuple[Activation, ...] = _activations()
 """Columns of the model, in order."""
-
-_JAW_INDEX = next(i for i, activation in enumerate(ACTIVATIONS) if activation.muscle is JAW)
 
 USED_BLENDSHAPES: tuple[int, ...] = tuple(
     i
@@ -77,10 +104,9 @@ def landmark_noise() -> NDArray[np.float64]:
     return noise
 
 
-def _mask(stroke: Stroke) -> NDArray[np.bool_]:
+def _mask(tissue: str) -> NDArray[np.bool_]:
     mask = np.zeros(LANDMARK_COUNT, dtype=np.bool_)
-    mask[list(stroke.only) or slice(None)] = True
-    mask[list(stroke.spares)] = False
+    mask[list(TISSUES[tissue])] = True
     return mask
 
 
@@ -98,9 +124,7 @@ class _Strokes:
 def _strokes() -> _Strokes:
     rows = []
     for index, activation in enumerate(ACTIVATIONS):
-        if activation.muscle is JAW:
-            continue
-        for stroke in activation.muscle.strokes:
+        for stroke in activation.course.strokes:
             central = stroke.anchor[0] == stroke.anchor[1]
             for side, landmark in zip(("right", "left"), stroke.anchor, strict=True):
                 # A midline muscle pulls on both sides, but on a point of the midline only once.
@@ -108,7 +132,7 @@ def _strokes() -> _Strokes:
                     activation.side == "both" and (side == "right" or not central)
                 ):
                     outward = stroke.outward if side == "left" else -stroke.outward
-                    rows.append((index, landmark, (outward, -stroke.up), stroke.reach, _mask(stroke)))
+                    rows.append((index, landmark, (outward, -stroke.up), stroke.reach, _mask(stroke.tissue)))
     activations, anchors, pulls, reaches, masks = (np.array(column) for column in zip(*rows, strict=True))
     return _Strokes(activations, anchors, pulls, reaches, masks)
 
@@ -141,8 +165,9 @@ def _lay(
 
 
 def _jaw_field(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mandible's fall as far as it goes."""
     field = np.zeros((len(points), 2))
-    field[:, 1] = -JAW.strokes[0].up * jaw_share(points)
+    field[:, 1] = JAW_DROP_IOD * jaw_share(points)
     # An open mouth is narrower: its corners and the cheeks beside them are drawn in.
     x, y = points[:, 0], points[:, 1]
     beside = np.exp(-0.5 * (((np.abs(x) - 0.6) / 0.3) ** 2 + ((y - points[61, 1] - 0.1) / 0.3) ** 2))
@@ -156,7 +181,10 @@ def displacement_fields(points: NDArray[np.float64]) -> NDArray[np.float64]:
     out = np.zeros((len(ACTIVATIONS), len(points), 2))
     s = _STROKES
     _lay(np.ascontiguousarray(points, dtype=np.float64), s.activation, s.anchor, s.pull, s.reach, s.mask, out)
-    out[_JAW_INDEX] = _jaw_field(points)
+    fall = _jaw_field(points)
+    for field, activation in zip(out, ACTIVATIONS, strict=True):
+        if activation.course.jaw:
+            field += activation.course.jaw * fall
     return out
 
 
@@ -174,7 +202,7 @@ def _blendshape_column(activation: Activation) -> NDArray[np.float64]:
     column = np.zeros(len(USED_BLENDSHAPES))
     for row, index in enumerate(USED_BLENDSHAPES):
         stem, side = _stem_and_side(BLENDSHAPES[index])
-        response = activation.muscle.blendshapes.get(stem, 0.0)
+        response = activation.course.blendshapes.get(stem, 0.0)
         if activation.side == "both" or side == activation.side:
             cross = CROSS_TALK if activation.side != "both" and stem.startswith("mouth") else 0.0
             column[row] = response * (1.0 - cross)
@@ -195,31 +223,6 @@ def _stem_and_side(blendshape: str) -> tuple[str, str]:
 _BLENDSHAPE_COLUMNS = np.stack([_blendshape_column(a) for a in ACTIVATIONS], axis=1)
 
 
-def _head_motion(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What misplacing the head does to the landmarks [956, modes], and the modes' spread (sd, IOD)."""
-    x, y, z = points.T
-    one, nil = np.ones_like(x), np.zeros_like(x)
-    bridge = np.exp(-0.5 * ((x / 0.2) ** 2 + ((y - points[6, 1]) / 0.25) ** 2))
-    middle = np.exp(-0.5 * ((x / 0.45) ** 2 + ((y - points[4, 1]) / 0.6) ** 2))
-    modes: list[tuple[NDArray[np.float64], NDArray[np.float64], float]] = [
-        (one, nil, 0.03),
-        (nil, one, 0.03),
-        (-y, x, 0.01),  # roll
-        (y, nil, 0.05),  # a tilted face seen turned: its depth is known least
-        (x, nil, 0.005),  # width and
-        (nil, y, 0.005),  # height: scale, and the foreshortening of yaw and pitch
-        (nil, z, 0.02),  # pitch
-        (z, nil, 0.03),  # yaw
-        (nil, y * y, 0.003),  # curvature of the face in pitch
-        (nil, x * x, 0.003),
-        (x * y, nil, 0.003),
-        (nil, middle, 0.02),  # MediaPipe slides the whole middle of the face when lids or lips move much
-        (nil, bridge, 0.02),  # the bridge's landmarks slide along it: nothing in the picture holds them
-    ]
-    columns = np.stack([np.column_stack((dx, dy)).ravel() for dx, dy, _ in modes], axis=1)
-    return columns, np.array([deviation for _, _, deviation in modes])
-
-
 _WEIGHT = np.repeat(1.0 / landmark_noise() ** 2, 2) / _WITNESSES
 """Of each coordinate's misfit; neighbours err together: some ten are one witness."""
 
@@ -231,30 +234,30 @@ _SHAPE_WEIGHT = np.array(
 )
 
 
+_PRICE = np.array([a.course.reluctance * (1.0 if a.side == "both" else _PAIR) for a in ACTIVATIONS])
+
+
 @dataclass(frozen=True, eq=False)
 class InverseModel:
     """The least-squares problem for one neutral face.
 
     Attributes:
-        gain: [activations, 956 + blendshapes], takes observations to the normal equations' right side.
+        gain: float32 [956 + blendshapes, activations], takes observations to the normal equations' right
+            side; single precision, because every frame reads all of it from memory.
         gram: [activations, activations], ridge included.
-        penalty: [activations], the sparsity term.
-        passed: [activations, 956], what each coordinate's error does to the unconstrained solution.
+        strength: [activations], what a muscle's full contraction explains, in standard deviations.
+        price: [activations], of a muscle, in the same unit; see `_LEAST_EVIDENCE`.
+        noise: [activations, activations], covariance of the right side per squared IOD of jitter, that of
+            canthi and bridge.
         lip_gap: [activations], opening between the inner lips at full contraction, IOD.
     """
 
-    gain: NDArray[np.float64]
+    gain: NDArray[np.float32]
     gram: NDArray[np.float64]
-    penalty: NDArray[np.float64]
-    passed: NDArray[np.float64]
+    strength: NDArray[np.float64]
+    price: NDArray[np.float64]
+    noise: NDArray[np.float64]
     lip_gap: NDArray[np.float64]
-
-    def deviation_of(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Standard error [n] of sums of activations [n, activations], per IOD of landmark error."""
-        through = sums @ self.passed
-        # Jitter that neighbouring landmarks share passes the inverse as if there were fewer of them.
-        deviation: NDArray[np.float64] = np.sqrt(_WITNESSES * (through * through).sum(axis=1))
-        return deviation
 
 
 @njit(cache=True, nogil=True)
@@ -271,23 +274,41 @@ def _gram(projected: NDArray[np.float64], fields: NDArray[np.float64]) -> NDArra
     return out
 
 
+_SHAPE_JITTER = (BLENDSHAPE_JITTER_PER_IOD * _SHAPE_WEIGHT) ** 2
+
+
+def _jitter_covariance(projected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance that trembling landmarks give the right side, from what each coordinate adds [n, 956]."""
+    own = np.ones(LANDMARK_COUNT)
+    shared = []
+    for group, times, share in LANDMARK_JITTER:
+        landmarks = sorted(group)
+        own[landmarks] = times * math.sqrt(1.0 - share)
+        together = projected.reshape(len(projected), LANDMARK_COUNT, 2)[:, landmarks].sum(axis=1)
+        shared.append(times * math.sqrt(share) * together)
+    alone = projected * np.repeat(own, 2)
+    common = np.concatenate(shared, axis=1)
+    covariance: NDArray[np.float64] = _gram(alone, alone) + common @ common.T
+    return covariance
+
+
 def build_inverse(points: NDArray[np.float64]) -> InverseModel:
     """Lay the muscles on a neutral face [478, 3] and prepare the inversion."""
     fields = displacement_fields(points).reshape(len(ACTIVATIONS), -1)
     shapes = _BLENDSHAPE_COLUMNS.T
-    motion, reach = _head_motion(points)
-    # A prior keeps the head from explaining away real expressions.
-    prior = np.diag(1.0 / reach**2)
-    weighted = motion * _WEIGHT[:, None]
-    inner = np.linalg.inv(motion.T @ weighted + prior)
+    modes, spread = face_variation(points)
+    # A prior keeps the modes from explaining away real expressions.
+    weighted = modes * _WEIGHT[:, None]
+    inner = np.linalg.inv(modes.T @ weighted + np.diag(1.0 / spread**2))
     projected = fields * _WEIGHT - (fields @ weighted) @ inner @ weighted.T
-    gain = np.concatenate([projected, shapes * _SHAPE_WEIGHT], axis=1)
-    gram = _gram(projected, fields) + (shapes * _SHAPE_WEIGHT) @ shapes.T + _RIDGE * np.eye(len(fields))
+    gram = _gram(projected, fields) + (shapes * _SHAPE_WEIGHT) @ shapes.T
+    strength = np.sqrt(np.diag(gram))
     return InverseModel(
-        gain,
-        gram,
-        np.full(len(gram), _SPARSITY),
-        np.linalg.solve(gram, projected),
+        np.ascontiguousarray(np.concatenate([projected, shapes * _SHAPE_WEIGHT], axis=1).T, dtype=np.float32),
+        gram + _RIDGE * np.diag(strength**2),
+        strength,
+        _PRICE * strength,
+        _jitter_covariance(projected) + (shapes * _SHAPE_JITTER) @ shapes.T,
         fields[:, 2 * INNER_LOWER_LIP + 1] - fields[:, 2 * INNER_UPPER_LIP + 1],
     )
 
@@ -321,22 +342,143 @@ def solve_nonnegative(
         move = max(-x[best], -gradient[best] / gram[best, best])
         x[best] += move
         for j in range(n):
-            gradient[j] += move * gram[j, best]
+            gradient[j] += move * gram[best, j]
     return x
 
 
+@njit(cache=True, nogil=True)
+def _invert(
+    gain: NDArray[np.float32],
+    gram: NDArray[np.float64],
+    strength: NDArray[np.float64],
+    price: NDArray[np.float64],
+    displacement: NDArray[np.float64],
+    shapes: NDArray[np.float64],
+    used: NDArray[np.int64],
+    evidence: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # pragma: no cover - compiled
+    n, points = gram.shape[0], displacement.shape[0]
+    right_side = np.zeros(n)
+    for i in range(points):
+        for k in range(2):
+            moved = displacement[i, k]
+            row = gain[2 * i + k]
+            for j in range(n):
+                right_side[j] += moved * row[j]
+    for i in range(used.shape[0]):
+        row = gain[2 * points + i]
+        for j in range(n):
+            right_side[j] += shapes[used[i]] * row[j]
+    most = 0.0
+    for j in range(n):
+        most = max(most, right_side[j] / strength[j])
+    penalty = (evidence + _LEAST_SHARE * most) * price
+    x = solve_nonnegative(gram, right_side, penalty, _STEPS, _TOLERANCE)
+    slack = penalty - right_side
+    for i in range(n):
+        if x[i] > 0.0:
+            for j in range(n):
+                slack[j] += x[i] * gram[i, j]
+    return x, slack
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What explains one frame.
+
+    Attributes:
+        activations: [activations], 0 = neutral, 1 = full contraction.
+        slack: [activations], what an inactive muscle lacks to be believed in, in units of the right side.
+    """
+
+    activations: NDArray[np.float64]
+    slack: NDArray[np.float64]
+
+
 def invert(
-    model: InverseModel, displacement: NDArray[np.float64], shapes: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Activations, 0 = neutral, 1 = full contraction.
+    model: InverseModel,
+    displacement: NDArray[np.float64],
+    shapes: NDArray[np.float64],
+    turned_deg: float = 0.0,
+) -> Solution:
+    """Explain a face by its muscles.
 
     Args:
         model: The person's.
         displacement: [478, 2] in face coordinates, from the neutral.
         shapes: [52] blendshapes minus the neutral's.
+        turned_deg: How far the head has turned since the neutral: what turning leaves behind is no evidence.
     """
-    observed = np.concatenate((displacement.ravel(), shapes[_USED]))
-    return solve_nonnegative(model.gram, model.gain @ observed, model.penalty, _STEPS, _TOLERANCE)
+    evidence = _LEAST_EVIDENCE + _EVIDENCE_PER_DEG * turned_deg
+    x, slack = _invert(
+        model.gain, model.gram, model.strength, model.price, displacement, shapes, _USED, evidence
+    )
+    return Solution(x, slack)
+
+
+_SWITCHING = 1.2
+"""Jitter also makes similar muscles take turns, which the linear passage does not know of."""
+
+
+@njit(cache=True, nogil=True)
+def _deviations(
+    gram: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    x: NDArray[np.float64],
+    slack: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    jitter: float,
+    out: NDArray[np.float64],
+) -> None:  # pragma: no cover - compiled
+    """Fills out [rows] with standard errors; rows[i] is the sum that activation i belongs to."""
+    active = np.nonzero(x > 0.0)[0]
+    k = active.shape[0]
+    out[:] = 0.0
+    for j in range(x.shape[0]):
+        # Jitter now and then lifts an inactive muscle over its price: root mean square of the excess.
+        spread = jitter * np.sqrt(noise[j, j])
+        if x[j] <= 0.0 and slack[j] < 4.0 * spread:
+            t = slack[j] / spread
+            density = np.exp(-0.5 * t * t) / np.sqrt(2.0 * np.pi)
+            beyond = 0.5 * math.erfc(t / np.sqrt(2.0))
+            excess = (1.0 + t * t) * beyond - t * density
+            out[rows[j]] += max(0.0, excess) * (spread / gram[j, j]) ** 2
+    if k > 0:
+        own = np.empty((k, k))
+        for a in range(k):
+            for b in range(k):
+                own[a, b] = gram[active[a], active[b]]
+        inverse = np.linalg.inv(own)
+        # Jitter reaches a sum through the inverse: weights of the right side in it.
+        weights = np.zeros((out.shape[0], k))
+        for a in range(k):
+            for b in range(k):
+                weights[rows[active[a]], b] += inverse[a, b]
+        for r in range(out.shape[0]):
+            total = 0.0
+            for a in range(k):
+                for b in range(k):
+                    total += weights[r, a] * weights[r, b] * noise[active[a], active[b]]
+            out[r] += jitter * jitter * total
+    for r in range(out.shape[0]):
+        out[r] = _SWITCHING * np.sqrt(out[r])
+
+
+def standard_errors(
+    model: InverseModel, solution: Solution, rows: NDArray[np.int64], count: int, landmark_error: float
+) -> NDArray[np.float64]:
+    """Standard errors [count] of sums of activations that the landmarks' jitter causes.
+
+    Args:
+        model: The person's.
+        solution: Of this frame.
+        rows: [activations], the sum that each belongs to.
+        count: How many sums there are.
+        landmark_error: Standard deviation of a coordinate of canthi and bridge, IOD.
+    """
+    out = np.empty(count)
+    _deviations(model.gram, model.noise, solution.activations, solution.slack, rows, landmark_error, out)
+    return out
 
 
 def activation_names(activations: Sequence[Activation] = ACTIVATIONS) -> tuple[str, ...]:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from processing.action_units import (
 from processing.landmarks import FaceObservation
 from processing.mouth import mouth_opening
 from processing.muscle_model import ACTIVATIONS, activation_names, displacement_field
-from processing.pose import HeadPose
 from tests.processing.portraits import neutral, observation, portrait
 from tests.processing.test_pose import rotation
 
@@ -209,9 +206,10 @@ def test_presence_never_contradicts_intensity(intensity: float) -> None:
 
 
 def test_standard_errors_grow_with_turning_and_with_distance() -> None:
-    near, turned = HeadPose(0, 0, 0, 100.0), HeadPose(0, 20, 0, 100.0)
-    assert landmark_error(turned) > landmark_error(near)
-    assert landmark_error(replace(near, iod_px=40.0)) > landmark_error(near)
+    near = landmark_error(100.0)
+    assert landmark_error(100.0, turned_deg=20.0) > near
+    assert landmark_error(40.0) > near
+    assert landmark_error(100.0, head_speed=200.0) > near
     row = estimator().update(seen(), 0.0)
     assert all(0.0 < value(row, f"AU{au}_se") < 0.5 for au in ACTION_UNITS)
 

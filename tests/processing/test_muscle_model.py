@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,15 +12,23 @@ from processing.landmarks import BLENDSHAPES
 from processing.muscle_fields import BLENDSHAPE_NOISE, JAW, MUSCLES
 from processing.muscle_model import (
     ACTIVATIONS,
+    InverseModel,
     activation_names,
     build_inverse,
     displacement_field,
     invert,
     solve_nonnegative,
+    standard_errors,
 )
 from tests.processing.portraits import neutral
 
 NAMES = activation_names()
+
+
+@lru_cache(maxsize=1)
+def own_model() -> InverseModel:
+    """The portrait's."""
+    return build_inverse(neutral().points)
 
 
 @settings(max_examples=25, deadline=None)
@@ -50,7 +60,7 @@ def test_a_muscle_pulls_its_own_side_and_lets_the_bony_points_rest() -> None:
     assert field[291, 0] > 0.03  # outward is the picture's right on the subject's left
     assert field[291, 1] < -0.05
     assert abs(field[61, 1]) < 0.01
-    assert np.abs(field[[6, 168, 10, 127, 356]]).max() < 0.005
+    assert np.abs(field[[6, 168, 10, 127, 356]]).max() < 0.012
 
 
 def test_left_and_right_fields_are_mirror_images() -> None:
@@ -71,15 +81,14 @@ def test_the_jaw_takes_the_lower_lip_and_leaves_the_upper() -> None:
 
 @pytest.mark.parametrize("index", range(len(ACTIVATIONS)), ids=NAMES)
 def test_each_muscle_alone_is_found_as_its_action_unit(index: int) -> None:
-    points = neutral().points
-    model = build_inverse(points)
+    points, model = neutral().points, own_model()
     field = 0.8 * displacement_field(ACTIVATIONS[index], points)
     shapes = np.zeros(len(BLENDSHAPES))
-    for stem, response in ACTIVATIONS[index].muscle.blendshapes.items():
+    for stem, response in ACTIVATIONS[index].course.blendshapes.items():
         for suffix, side in (("", "both"), ("Left", "left"), ("Right", "right")):
             if f"{stem}{suffix}" in BLENDSHAPES and (ACTIVATIONS[index].side in ("both", side) or not suffix):
                 shapes[BLENDSHAPES.index(f"{stem}{suffix}")] = 0.8 * response
-    found = invert(model, field, shapes)
+    found = invert(model, field, shapes).activations
     by_unit: dict[tuple[int, str], float] = {}
     for value, activation in zip(found, ACTIVATIONS, strict=True):
         key = (activation.muscle.action_unit, activation.side)
@@ -90,24 +99,51 @@ def test_each_muscle_alone_is_found_as_its_action_unit(index: int) -> None:
 
 
 def test_nothing_moved_is_nothing_active() -> None:
-    model = build_inverse(neutral().points)
-    assert invert(model, np.zeros((478, 2)), np.zeros(len(BLENDSHAPES))).max() == 0.0
+    model = own_model()
+    assert invert(model, np.zeros((478, 2)), np.zeros(len(BLENDSHAPES))).activations.max() == 0.0
 
 
 def test_a_misplaced_head_is_not_an_expression() -> None:
     points = neutral().points
-    model = build_inverse(points)
+    model = own_model()
     shift = np.tile([0.01, -0.015], (478, 1))
     roll = 0.01 * np.stack([-points[:, 1], points[:, 0]], axis=1)
     for misplaced in (shift, roll, shift + roll):
-        assert invert(model, misplaced, np.zeros(len(BLENDSHAPES))).max() < 0.12
+        assert invert(model, misplaced, np.zeros(len(BLENDSHAPES))).activations.max() < 0.12
 
 
 def test_data_is_whole() -> None:
     for muscle in (*MUSCLES, JAW):
         assert muscle.latin
-        assert set(muscle.blendshapes) <= set(BLENDSHAPE_NOISE)
-        for stroke in muscle.strokes:
-            assert all(0 <= anchor < 468 for anchor in stroke.anchor)
-            assert min(stroke.reach) > 0.0
-            assert abs(stroke.outward) <= 0.15
+        assert muscle.strokes
+        for course in muscle.courses:
+            assert set(course.blendshapes) <= set(BLENDSHAPE_NOISE)
+            assert course.reluctance > 0.0
+            for stroke in course.strokes:
+                assert all(0 <= anchor < 468 for anchor in stroke.anchor)
+                assert min(stroke.reach) > 0.0
+                assert abs(stroke.outward) <= 0.25
+                assert abs(stroke.up) <= 0.25
+
+
+def test_a_turned_head_is_asked_for_more_evidence() -> None:
+    model, shapes = own_model(), np.zeros(len(BLENDSHAPES))
+    frown = 0.3 * displacement_field(ACTIVATIONS[NAMES.index("corrugator_supercilii_left")], neutral().points)
+    straight, turned = (float(invert(model, frown, shapes, deg).activations.sum()) for deg in (0.0, 20.0))
+    assert 0.0 <= turned < straight
+
+
+def test_standard_errors_are_those_of_trembling_landmarks() -> None:
+    points, rng = neutral().points, np.random.default_rng(0)
+    model, shapes = own_model(), np.zeros(len(BLENDSHAPES))
+    index = NAMES.index("zygomaticus_major_left")
+    smile = 0.5 * displacement_field(ACTIVATIONS[index], points)
+    rows = np.array([0 if a.muscle.action_unit == 12 and a.side == "left" else 1 for a in ACTIVATIONS])
+    jitter = 0.001
+    told = standard_errors(model, invert(model, smile, shapes), rows, 2, jitter)[0]
+    found = []
+    for _ in range(60):
+        trembling = smile + jitter * rng.normal(size=smile.shape)
+        found.append(invert(model, trembling, shapes).activations[rows == 0].sum())
+    # The model allows for jitter that neighbours share, which this one does not have.
+    assert 0.1 * told < np.std(found) < told
