@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,13 +20,18 @@ _LABELS = (
 BLINK, CONFIDENCE = 11, 12
 
 
+_ROOM = 2048
+_KEPT = 1024
+"""Context rows there is room for, and how many stay when it is full: 8 s and more at 120 frames/s."""
+
+
 class Context:
     """Context rows of the last seconds."""
 
-    def __init__(self, seconds: float = 5.0) -> None:
-        self._rows: deque[F64] = deque()
-        self._times: deque[float] = deque()
-        self._seconds = seconds
+    def __init__(self) -> None:
+        self._rows = np.zeros((_ROOM, CONFIDENCE + 1))
+        self._times = np.zeros(_ROOM)
+        self._count = 0
 
     @staticmethod
     def rows(motion: Block, action_units: Block | None) -> F64:
@@ -36,23 +40,25 @@ class Context:
         rows[:, : len(_LABELS)] = motion.array[:, [motion.spec.index(label) for label in _LABELS]]
         rows[:, CONFIDENCE] = 1.0
         if action_units is not None and len(action_units) == len(motion):
-            closed = np.maximum(action_units.column("blink_left"), action_units.column("blink_right"))
-            rows[:, BLINK] = np.nan_to_num(closed)
-            rows[:, CONFIDENCE] = np.nan_to_num(action_units.column("confidence"))
+            closed = np.fmax(action_units.column("blink_left"), action_units.column("blink_right"))
+            # Neither is ever below zero, and NaN without a face.
+            rows[:, BLINK] = np.fmax(closed, 0.0)
+            rows[:, CONFIDENCE] = np.fmax(action_units.column("confidence"), 0.0)
         return rows
 
     def append(self, time_s: float, row: F64) -> None:
-        """Add a row; rows older than the memory go."""
-        self._times.append(time_s)
-        self._rows.append(row)
-        while time_s - self._times[0] > self._seconds:
-            self._times.popleft()
-            self._rows.popleft()
+        """Add a row."""
+        if self._count == _ROOM:
+            self._rows[:_KEPT], self._times[:_KEPT] = self._rows[-_KEPT:], self._times[-_KEPT:]
+            self._count = _KEPT
+        self._rows[self._count], self._times[self._count] = row, time_s
+        self._count += 1
 
     def between(self, start_s: float, end_s: float) -> F64:
         """Rows [n, 13] of that time; the oldest one when there are none."""
-        picked = [row for t, row in zip(self._times, self._rows, strict=True) if start_s <= t <= end_s]
-        return np.stack(picked) if picked else self._rows[0][None]
+        times = self._times[: self._count]
+        first, end = int(times.searchsorted(start_s, "left")), int(times.searchsorted(end_s, "right"))
+        return self._rows[first:end] if end > first else self._rows[:1]
 
 
 @dataclass(frozen=True, eq=False)

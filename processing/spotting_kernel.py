@@ -84,6 +84,13 @@ def weighted_mean(recent: F64, taps: F64, out: F64) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _index(newest: int, back: int, size: int) -> int:
+    """Place in a ring of the sample that is `back` before the newest, without a costly division."""
+    place = newest - back
+    return place if place >= 0 else place + size
+
+
+@njit(cache=True, nogil=True)
 def find_excursions(
     history: F64,
     times: F64,
@@ -118,7 +125,7 @@ def find_excursions(
     rows = 0
     # Samples within reach of a peak and of its rise.
     reach = 1
-    while reach < count and now - times[(newest - reach) % size] <= RISE_WINDOW_S + FALL_WINDOW_S:
+    while reach < count and now - times[_index(newest, reach, size)] <= RISE_WINDOW_S + FALL_WINDOW_S:
         reach += 1
     if reach < 3:
         return 0
@@ -130,7 +137,7 @@ def find_excursions(
             peak = x_now
             peak_back = 0
             for k in range(1, reach):
-                i = (newest - k) % size
+                i = _index(newest, k, size)
                 if now - times[i] > FALL_WINDOW_S:
                     break
                 x = history[i, r, 0] * ux + history[i, r, 1] * uy
@@ -142,7 +149,7 @@ def find_excursions(
             fallen = peak - x_now
             if fallen < 0.5 * min_px:
                 continue
-            peak_i = (newest - peak_back) % size
+            peak_i = _index(newest, peak_back, size)
             peak_s = times[peak_i]
             if peak_s - last_peak_s[r, d] < 0.04:
                 continue
@@ -150,7 +157,7 @@ def find_excursions(
             lowest = peak
             lowest_back = peak_back
             for k in range(peak_back - 1, -1, -1):
-                i = (newest - k) % size
+                i = _index(newest, k, size)
                 x = history[i, r, 0] * ux + history[i, r, 1] * uy
                 if x < lowest:
                     lowest = x
@@ -160,7 +167,7 @@ def find_excursions(
             foot = peak
             foot_back = peak_back
             for k in range(peak_back + 1, reach):
-                i = (newest - k) % size
+                i = _index(newest, k, size)
                 if peak_s - times[i] > RISE_WINDOW_S:
                     break
                 x = history[i, r, 0] * ux + history[i, r, 1] * uy
@@ -168,7 +175,7 @@ def find_excursions(
                     foot = x
                     foot_back = k
             rise = peak - foot
-            stalled = now - times[(newest - lowest_back) % size] >= 0.045
+            stalled = now - times[_index(newest, lowest_back, size)] >= 0.045
             over = drop >= fallen_share * rise or (drop >= 0.5 * rise and stalled)
             if not over:
                 continue
@@ -199,8 +206,8 @@ def find_excursions(
             found[rows, DROP] = drop
             found[rows, SIGMA] = noise
             # Displacement at the peak against the chord between the feet.
-            foot_i = (newest - foot_back) % size
-            low_i = (newest - lowest_back) % size
+            foot_i = _index(newest, foot_back, size)
+            low_i = _index(newest, lowest_back, size)
             share = (peak_s - times[foot_i]) / max(times[low_i] - times[foot_i], 1e-6)
             for axis in range(2):
                 chord = history[foot_i, r, axis] * (1.0 - share) + history[low_i, r, axis] * share
@@ -233,14 +240,14 @@ def _crossings(
     high_level = peak - 0.25 * height
     low_level = peak - 0.75 * height
     previous = peak
-    previous_s = times[(newest - peak_back) % size]
+    previous_s = times[_index(newest, peak_back, size)]
     high_s = np.nan
     k = peak_back
     while True:
         if k == foot_back:
             break
         k += step
-        i = (newest - k) % size
+        i = _index(newest, k, size)
         x = history[i, r, 0] * ux + history[i, r, 1] * uy
         s = times[i]
         if np.isnan(high_s) and x <= high_level:
@@ -250,7 +257,7 @@ def _crossings(
         previous = x
         previous_s = s
     if np.isnan(high_s):
-        return previous_s, times[(newest - peak_back) % size]
+        return previous_s, times[_index(newest, peak_back, size)]
     low_s = high_s + (previous_s - high_s) * (high_level - low_level) / max(high_level - previous, 1e-6)
     limit = 0.1 if step < 0 else -0.1
     if abs(low_s - previous_s) > 0.1:
@@ -303,7 +310,7 @@ def second_differences(history: F64, times: F64, newest: int, count: int, out: F
         middle = -1
         first = -1
         for back in range(1, count):
-            i = (newest - back) % size
+            i = _index(newest, back, size)
             age = now - times[i] + 1e-4
             if middle < 0 and age >= 0.5 * span:
                 middle = i

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -81,17 +81,22 @@ class Excursion:
             sigma_px=float(row[kernel.SIGMA]),
         )
 
-    def sharpened(self, blur_s: float) -> Self:
+    def sharpened(self, blur_s: float) -> Excursion:
         """The same without what smoothing with a standard deviation of `blur_s` has added to its length.
 
         Variances add up; the length is taken for that of a raised cosine, and at most halved.
         """
         added = blur_s * blur_s / (_PULSE_VARIANCE * self.duration_s * self.duration_s)
         share = max(1.0 - added, 0.25) ** 0.5
-        return replace(
-            self,
-            onset_s=self.peak_s - share * (self.peak_s - self.onset_s),
-            offset_s=self.peak_s + share * (self.offset_s - self.peak_s),
+        return Excursion(
+            self.watched,
+            self.direction,
+            self.peak_s - share * (self.peak_s - self.onset_s),
+            self.peak_s,
+            self.peak_s + share * (self.offset_s - self.peak_s),
+            self.rise_px,
+            self.drop_px,
+            self.sigma_px,
         )
 
     @property
