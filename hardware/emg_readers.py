@@ -14,11 +14,14 @@ import edfio
 import numpy as np
 import pyarrow
 from numpy.typing import NDArray
+from pyarrow import compute
 from pyarrow import csv as arrow_csv
 
 from acquisition.stream import InvalidSignal
 
 TIME_COLUMN = "time_s"
+COUNTER_COLUMN = "Sample Index"
+"""Running number in the files of the OpenBCI GUI; it starts over and jumps where samples were lost."""
 
 MICROVOLTS = {
     "v": 1e6, "volt": 1e6, "volts": 1e6,
@@ -30,6 +33,8 @@ MICROVOLTS = {
 
 _MUSCLE_SIDE = re.compile(r"^[A-Z]{2,5}_[LR]$")
 _UNIT = re.compile(r"^(?P<name>.*?)\s*[(\[](?P<unit>[^)\]]*)[)\]]\s*$")
+_STATED_RATE = re.compile(r"sample rate\s*[=:]\s*(?P<rate>[\d.]+)", re.IGNORECASE)
+_LEAST_UV = 0.3  # even a good amplifier's noise is larger
 _MOST_SKIPPED = 0.01
 _MOST_IRREGULAR = 0.05
 
@@ -130,18 +135,23 @@ def _table(
     rate_hz: float,
     notes: Sequence[str],
     stamps: NDArray[np.float64] | None = None,
+    counter: NDArray[np.float64] | None = None,
 ) -> EmgTable:
-    """Put a table together, finding gaps in the stamps and counting missing values."""
+    """Put a table together, finding gaps in the stamps or the counter and counting missing values."""
     if len(samples) < 2:
         raise InvalidSignal(f"{path.name} holds no samples: check that the recording was saved.")
     notes = list(notes)
     numbers = np.arange(len(samples), dtype=np.int64)
+    if stamps is not None:
+        numbers, rate_hz, gaps = number_by_time(stamps, path)
+    elif counter is not None:
+        numbers, gaps = number_by_counter(counter)
+    else:
+        gaps = 0
+    if gaps:
+        notes.append(f"{gaps} gaps, {int(numbers[-1]) + 1 - len(numbers)} samples missing.")
     if stamps is None:
         stamps = numbers / rate_hz
-    else:
-        numbers, rate_hz, gaps = number_by_time(stamps, path)
-        if gaps:
-            notes.append(f"{gaps} gaps, {int(numbers[-1]) + 1 - len(numbers)} samples missing.")
     missing = int(np.isnan(samples).any(axis=1).sum())
     if missing:
         notes.append(f"{missing} samples without a value, treated as gaps.")
@@ -183,9 +193,35 @@ def number_by_time(stamps: NDArray[np.float64], path: Path) -> tuple[NDArray[np.
     return np.concatenate([[0], np.cumsum(jumps)]), rate_hz, int((jumps > 1).sum())
 
 
-def _read_text(path: Path, channels: Mapping[str, str], rate_hz: float | None) -> EmgTable:
+def number_by_counter(counter: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
+    """Running numbers and number of gaps from a sample counter that starts over.
+
+    A counter without an even step (two samples to a packet) is not used: losses then stay unseen.
+    """
+    values = np.nan_to_num(counter).astype(np.int64)
+    steps = np.diff(values) % (values.max() + 1)
+    step = max(int(np.median(steps)), 1)
+    if (steps == step).mean() < 1.0 - _MOST_IRREGULAR:
+        return np.arange(len(counter), dtype=np.int64), 0
+    jumps = np.maximum(np.round(steps / step), 1).astype(np.int64)
+    return np.concatenate([[0], np.cumsum(jumps)]), int((jumps > 1).sum())
+
+
+def _preamble(path: Path) -> tuple[int, str, float | None]:
+    """How many lines of comment (``%`` or ``#``) a table begins with, its header, and the rate they state."""
+    rate_hz = None
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline().rstrip("\r\n")
+        for count, line in enumerate(file):
+            if not line.startswith(("%", "#")):
+                return count, line.rstrip("\r\n"), rate_hz
+            stated = _STATED_RATE.search(line)
+            rate_hz = float(stated["rate"]) if stated else rate_hz
+    return 0, "", rate_hz
+
+
+def _read_text(path: Path, channels: Mapping[str, str], rate_hz: float | None) -> EmgTable:
+    comments, header, stated_hz = _preamble(path)
+    rate_hz = rate_hz or stated_hz
     delimiter = max("\t;,", key=header.count)
     columns = [name.strip().strip('"') for name in header.split(delimiter)]
     if all(_is_number(name) for name in columns):
@@ -206,7 +242,9 @@ def _read_text(path: Path, channels: Mapping[str, str], rate_hz: float | None) -
     try:
         table = arrow_csv.read_csv(
             io.BytesIO(path.read_bytes().removeprefix(b"\xef\xbb\xbf")),
-            read_options=arrow_csv.ReadOptions(column_names=[str(i) for i in range(len(names))], skip_rows=1),
+            read_options=arrow_csv.ReadOptions(
+                column_names=[str(i) for i in range(len(names))], skip_rows=comments + 1
+            ),
             parse_options=arrow_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
             convert_options=arrow_csv.ConvertOptions(
                 decimal_point="," if delimiter == ";" else ".",
@@ -238,7 +276,14 @@ def _read_text(path: Path, channels: Mapping[str, str], rate_hz: float | None) -
         raise InvalidSignal(
             f"{path.name} has no column {TIME_COLUMN}: add one with the seconds of each sample."
         )
-    return _table(path, list(chosen.values()), samples, rate_hz or 0.0, notes, stamps)
+    counter = None
+    if COUNTER_COLUMN in names:
+        counter = _numbers(table.column(names.index(COUNTER_COLUMN)), COUNTER_COLUMN, path)
+    unstated = [names[i] for i in wanted if not units[i]]
+    sizes = np.abs(samples[np.isfinite(samples)])
+    if unstated and len(sizes) and np.median(sizes) < _LEAST_UV:
+        notes.append(f"{unstated[0]} states no unit and was taken for µV, but is tiny: call it '... (mV)'.")
+    return _table(path, list(chosen.values()), samples, rate_hz or 0.0, notes, stamps, counter)
 
 
 def _name_and_unit(column: str) -> tuple[str, str]:
@@ -255,6 +300,8 @@ def _is_number(text: str) -> bool:
 
 
 def _numbers(column: pyarrow.ChunkedArray, name: str, path: Path) -> NDArray[np.float64]:
+    if pyarrow.types.is_string(column.type):
+        column = compute.utf8_trim_whitespace(column)
     try:
         values = column.cast(pyarrow.float64())
     except pyarrow.ArrowInvalid:

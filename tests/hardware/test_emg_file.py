@@ -260,3 +260,47 @@ def test_paced_it_plays_a_device_and_loops(tmp_path: Path) -> None:
         source.read(0.0)
     with pytest.raises(ValueError, match="clock"):
         EmgFile(path, paced=True)
+
+
+def openbci_text(numbers: np.ndarray, values: np.ndarray) -> str:  # type: ignore[type-arg]
+    lines = ["%OpenBCI Raw EXG Data", "%Number of channels = 2", "%Sample Rate = 250 Hz"]
+    lines.append("Sample Index, EXG Channel 0, EXG Channel 1, Timestamp (Formatted)")
+    lines += [
+        f"{number % 256}, {a:.2f}, {b:.2f}, 12:00:53.329"
+        for number, (a, b) in zip(numbers, values, strict=True)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def test_files_of_the_openbci_gui_are_read_with_their_rate_and_losses(tmp_path: Path) -> None:
+    numbers = np.concatenate([np.arange(400), np.arange(460, 1000)])
+    values = np.random.default_rng(0).normal(0, 5, (len(numbers), 2)) + 61379.0
+    path = tmp_path / "OpenBCI-RAW.txt"
+    path.write_text(openbci_text(numbers, values), encoding="utf-8")
+    spec, blocks = read_emg(path, {"EXG Channel 1": "COR_L"})
+    assert spec.rate_hz == 250.0 and spec.labels == ("COR_L",)
+    assert "1 gaps, 60 samples missing" in spec.metadata["notes"]
+    assert (
+        np.concatenate([block.first + np.arange(len(block)) for block in blocks]).tolist() == numbers.tolist()
+    )
+    read = np.concatenate([block.array[:, 0] for block in blocks])
+    np.testing.assert_allclose(read, values[:, 1], atol=0.01)
+
+
+def test_a_counter_that_does_not_step_evenly_is_left_alone(tmp_path: Path) -> None:
+    numbers = np.repeat(np.arange(100), 2)
+    path = tmp_path / "ganglion.txt"
+    path.write_text(openbci_text(numbers, np.ones((200, 2)) * np.arange(200)[:, None]), encoding="utf-8")
+    _, blocks = read_emg(path, {"EXG Channel 0": "ZYG_L"})
+    assert sum(len(block) for block in blocks) == 200 and blocks[-1].end == 200
+
+
+def test_values_too_small_for_microvolts_are_remarked_on(tmp_path: Path) -> None:
+    path = tmp_path / "millivolts.csv"
+    stamps = np.arange(500) / 1000
+    values = np.random.default_rng(1).normal(0, 0.005, 500)
+    rows = "".join(f"{t:.4f},{v:.6f}\n" for t, v in zip(stamps, values, strict=True))
+    path.write_text(f"time_s,ZYG_L\n{rows}", encoding="utf-8")
+    assert "is tiny" in read_emg(path)[0].metadata["notes"]
+    path.write_text(f"time_s,ZYG_L (mV)\n{rows}", encoding="utf-8")
+    assert "notes" not in read_emg(path)[0].metadata
