@@ -412,7 +412,7 @@ class ActionUnitEstimator:
             levels[_EYELID[eye]] = levels[_BLINK[eye]] = closure
             # Lids that are seen to tighten do so as far as their muscle says, if that is more.
             tight = 0.0 if blinking else lid_tightening(now[eye], rest[eye])
-            levels[_LID_TIGHT[eye]] = max(tight, min(levels[_LID_TIGHT[eye]], 2.0 * tight))
+            levels[_LID_TIGHT[eye]] = max(tight, min(levels[_LID_TIGHT[eye]], 1.5 * tight))
             levels[_CLOSED[eye]] = 0.0 if blinking else closure
             # A lid opens by its own margin, not by the brow above it.
             levels[_LID_UP[eye]] *= lid_opening(now[eye], rest[eye])
