@@ -78,6 +78,8 @@ class Summary:
     rows: dict[str, int] = field(default_factory=dict)
     frames: int = 0
     frames_with_face: int = 0
+    usable_share: float = float("nan")
+    """Share of the camera frames in which a micro-expression could have been seen."""
     events: list[FaceEvent] = field(default_factory=list)
     quality_words: dict[str, str] = field(default_factory=dict)
     flagged: Counter[FaceFlag] = field(default_factory=Counter)
@@ -108,6 +110,7 @@ class Summary:
             "rows": self.rows,
             "frames": self.frames,
             "face_share": None if not self.frames else self.face_share,
+            "usable_share": None if not self.frames else self.usable_share,
             "events": counts,
             "quality": self.quality_words,
         }
@@ -289,11 +292,19 @@ def analyze(
         inputs: From `session_inputs` or `source_inputs`.
         folder: Created if needed. Derivatives in it are replaced.
         settings: As live. `rest` is relative to the recording's start, as on the command line. With a rest
-            or a calibration of its own, the one measured in the session is not used.
+            the calibration measured in the session is not used; what else is given wins over its part of it.
         on_time: Called with the seconds done so far.
     """
     settings = settings or PipelineSettings()
-    measured = None if settings.rest or settings.calibration else inputs.calibration
+    measured = None if settings.rest else inputs.calibration
+    if measured is not None:
+        given = settings.calibration
+        measured = replace(
+            measured,
+            neutral=given.get("neutral", measured.neutral),
+            muscles=given.get("emg", measured.muscles),
+            weights=given.get("valence", measured.weights),
+        )
     if settings.rest is not None:
         rest = (settings.rest[0] + inputs.start_s, settings.rest[1] + inputs.start_s)
         settings = replace(settings, rest=rest)
@@ -335,6 +346,7 @@ def analyze(
             **summary.face_words(),
         }
         summary.neutral = pipeline.neutral
+        summary.usable_share = pipeline.usable_share
         summary.rows = writers.close()
     write_events(folder, summary.events, inputs.start_s)
     write_report(folder, summary, inputs.start_s)

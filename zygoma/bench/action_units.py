@@ -284,7 +284,7 @@ def _other(side: str) -> str:
 
 
 def _simulated_pulses(seeds: range) -> dict[str, tuple[float, float]]:
-    """A smile of 100 ms per seed: median share of a held one's height that is kept, and the longest delay, ms."""
+    """A smile of 100 ms per seed: median share of a held one's height, and the longest delay, ms."""
     rise = int(0.05 * RATE_HZ * 2)  # frames from onset to offset, 3 at 30 fps
     pulse = np.sin(np.linspace(0.0, np.pi, rise + 2))[1:-1]
     height = 0.12  # some 1.5 % of the inter-ocular distance: a micro-expression
