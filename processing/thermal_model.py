@@ -80,7 +80,7 @@ class ThermalSettings:
     baseline_s: float = 3.0
     slope_window_s: float = 3.0
     hold_off_s: float = 1.0
-    max_drift_celsius_per_s: float = 0.06
+    max_drift_celsius_per_s: float = 0.08
     max_wait_s: float = 20.0
     min_valid: float = 0.5
     max_delta_se_celsius: float = 0.4

@@ -78,6 +78,7 @@ class ThermalScene:
         rest_s: Until then nothing warms.
         drift_celsius: All temperatures fall by as much over the film, exponentially.
         noise_celsius: Per pixel and frame; `pattern_celsius` is the same in every frame.
+        line_noise_celsius: The same in a whole row or column of a frame; `flicker_celsius` in all of it.
         dead_pixels, dead_rows: Never give a temperature, and give a wrong one.
         ffc_at_s: Start of flat-field corrections: two frozen frames, a gap of 2.05 s, a step of .6 degC.
         flagged: The camera tells of them.
@@ -106,6 +107,8 @@ class ThermalScene:
     drift_celsius: float = 0.5
     noise_celsius: float = 0.02
     pattern_celsius: float = 0.02
+    line_noise_celsius: float = 0.0
+    flicker_celsius: float = 0.0
     dead_pixels: int = 0
     dead_rows: tuple[int, ...] = ()
     ffc_at_s: tuple[float, ...] = ()
@@ -220,6 +223,10 @@ class ThermalScene:
             celsius += self.noise[number % len(self.noise)]
         else:
             celsius += rng.normal(0.0, self.noise_celsius, celsius.shape).astype(np.float32)
+        if self.line_noise_celsius or self.flicker_celsius:
+            lines = rng.normal(size=(self.height, 1)) + rng.normal(size=(1, self.width))
+            shared = self.line_noise_celsius * lines + self.flicker_celsius * rng.normal()
+            celsius += shared.astype(np.float32)
         centi = np.asarray(np.round(100.0 * celsius), dtype=np.int16)
         centi[list(self.dead_rows)] = 1800
         places = np.random.default_rng([self.seed, 3]).choice(centi.size, self.dead_pixels, replace=False)

@@ -54,3 +54,15 @@ def test_faults_are_there_and_a_correction_leaves_a_gap_without_numbers() -> Non
     assert np.all(first[50] == 1800) or np.sum(first[50] != 1800) <= 4
     assert np.sum(first == INVALID_CENTI_CELSIUS) == 2 and np.sum(first == 4700) >= 2
     assert np.median(frames[-1].centi.astype(int) - first) > 10
+
+
+def test_lines_and_the_whole_picture_have_a_noise_of_their_own() -> None:
+    quiet = {"sway_px": 0.0, "roll_deg": 0.0, "drift_celsius": 0.0, "noise_celsius": 0.0}
+    scene = ThermalScene(person(), CORNERS, line_noise_celsius=0.1, flicker_celsius=0.3, **quiet)  # type: ignore[arg-type]
+    rng = np.random.default_rng(1)
+    pictures = np.array([scene.picture(0.0, i, rng) for i in range(60)]) / 100
+    change = pictures - pictures.mean(axis=0)
+    assert change.mean(axis=(1, 2)).std() == pytest.approx(0.3, rel=0.4)
+    change -= change.mean(axis=(1, 2), keepdims=True)
+    for axis in (1, 2):
+        assert change.mean(axis=axis).std() == pytest.approx(0.1, rel=0.2)
