@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from acquisition.stream import Channel
+from acquisition.stream import Block, Channel
 from processing.motion_regions import EYE_LEFT, EYE_RIGHT, IOD_REFERENCE_PX
 
 F64 = NDArray[np.float64]
@@ -32,6 +32,17 @@ CONTEXT_CHANNELS = (
 """What else happened in the frame: iris against the eye corners, gaps between lids and lips (from
 landmarks), the head's position since tracking began, mean grey level 0-1, and how far the rows are to be
 trusted."""
+
+MOST_MISFIT_PX = 0.25
+FASTEST_HEAD_PX_S = 25.0
+"""Beyond this misfit of the rigid head, or this speed of it (px and px/s at IOD 100), what a region did
+cannot be told from what the head did."""
+
+
+def usable(motion: Block) -> NDArray[np.bool_]:
+    """In which rows [n] of a FaceMotion block small movements of the skin can be told at all."""
+    misfit_px, speed = motion.column("rigid_residual_px"), motion.column("head_speed")
+    return np.asarray((misfit_px < MOST_MISFIT_PX) & (speed < FASTEST_HEAD_PX_S))
 
 
 @njit(cache=True, nogil=True)

@@ -16,6 +16,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
+from processing.motion_context import FASTEST_HEAD_PX_S, MOST_MISFIT_PX
 from processing.spotting_anatomy import CHEEK, IS_LID, JAW, MOUTH, NOSE, PART, REGIONS, UPPER
 from processing.spotting_context import Context, Surroundings, Trail
 from processing.spotting_habits import Seen, repetition
@@ -46,9 +47,9 @@ _LIDS = [r for r in range(_COUNT) if IS_LID[r]]
 _SAME_HALF = {part: [r for r in range(_COUNT) if (PART[r] == UPPER) == (part == UPPER)] for part in set(PART)}
 _LOWER_FACE = (NOSE, MOUTH, JAW)
 
-_HEAD_SPEED, _MISFIT_PX, _CLOSURE, _GAZE_PX, _LIGHT_SWING = 25.0, 0.25, 0.35, 1.2, 0.15
-"""Beyond these (px/s, px of the rigid model, share of the lid gap, px, share of the mean grey level) the
-picture cannot be trusted where the movement was, however well it stands out."""
+_CLOSURE, _GAZE_PX, _LIGHT_SWING = 0.35, 1.2, 0.15
+"""Beyond these (share of the lid gap, px, share of the mean grey level) the picture cannot be trusted where
+the movement was, however well it stands out; nor beyond what `motion_context.usable` allows the head."""
 
 _BLINKING = 0.2
 """Share of the lid gap from which lids that move may well be blinking."""
@@ -167,7 +168,7 @@ def judge(
 
 def _present(best: Excursion, around: Surroundings) -> Iterator[str]:
     """Distractors that were there, whatever the movement looked like."""
-    if around.head_speed > _HEAD_SPEED or around.misfit_px > _MISFIT_PX:
+    if around.head_speed > FASTEST_HEAD_PX_S or around.misfit_px > MOST_MISFIT_PX:
         yield "head"
     if around.closure > _CLOSURE and PART[best.watched] in (UPPER, CHEEK):
         yield "blink"

@@ -171,6 +171,13 @@ class CalibratedPipeline:
         """See `Pipeline.neutral`."""
         return self._present(Kind.CAMERA).neutral
 
+    @property
+    def usable_share(self) -> float:
+        """Share of the frames in which brief movements of the skin could be told; NaN before the first."""
+        stages = [each for each in (self._before, self._after) if each is not None]
+        usable, followed = np.sum([each.followed_frames for each in stages], axis=0).tolist()
+        return float(usable / followed) if followed else math.nan
+
     def quality_words(self) -> dict[str, str]:
         """See `Pipeline.quality_words`."""
         return self._present(Kind.EMG).quality_words()

@@ -29,6 +29,7 @@ from processing.emg import MuscleActivity
 from processing.emg_quality import ChannelQuality
 from processing.envelope import EnvelopeActivity, is_envelope
 from processing.findings import Burst
+from processing.motion_context import usable
 from processing.neutral import Neutral
 from processing.spotting import MicroMovementSpotter
 from processing.thermal import SkinTemperature
@@ -91,6 +92,7 @@ class Pipeline:
         self._lock = Lock()
         self._follower = ThreadPoolExecutor(1, "zygoma-skin")
         self._following: Future[None] | None = None
+        self._frames_followed = self._frames_usable = 0
         self._quality = QualityEvents()
         self._thermal_quality = ThermalQuality()
         self._quality_events: list[FaceEvent] = []
@@ -173,6 +175,8 @@ class Pipeline:
     def _follow(self, faces: Faces) -> None:
         assert self._camera is not None and self._spotter is not None
         motion = self._camera.follow_skin(faces)
+        self._frames_followed += len(motion)
+        self._frames_usable += int(np.count_nonzero(usable(motion)))
         movements = self._spotter.process(motion, faces.action_units)
         with self._lock:
             self._fusion.push_movements(movements)
@@ -238,6 +242,11 @@ class Pipeline:
     def neutral(self) -> Neutral | None:
         """The person's neutral face in use; None without a face so far."""
         return None if self._camera is None else self._camera.neutral
+
+    @property
+    def followed_frames(self) -> tuple[int, int]:
+        """Frames in which brief movements of the skin could be told, and all in which it was followed."""
+        return self._frames_usable, self._frames_followed
 
     def close(self) -> None:
         """Free the face models and the follower's thread."""

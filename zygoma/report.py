@@ -111,6 +111,7 @@ def _facts(summary: Summary) -> str:
     facts = [("Length", f"{summary.seconds:.1f} s")]
     if summary.frames:
         facts.append(("Face found", f"{100 * summary.face_share:.1f} % of {summary.frames} frames"))
+        facts.append(("Still enough for micro-expressions", f"{100 * summary.usable_share:.1f} % of them"))
     if summary.quality_words:
         told = summary.quality_words.items()
         facts.append(

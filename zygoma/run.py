@@ -393,7 +393,9 @@ def run_analyze(
     console.print(f"{summary.seconds:.1f} s analysed; results in {summary.folder}", highlight=False)
     if summary.frames:
         console.print(
-            f"Face found in {100 * summary.face_share:.1f} % of {summary.frames} frames", highlight=False
+            f"Face found in {100 * summary.face_share:.1f} % of {summary.frames} frames; "
+            f"still enough for micro-expressions in {100 * summary.usable_share:.1f} %",
+            highlight=False,
         )
     for event in sorted(summary.events, key=lambda event: event.onset):
         if event.trial_type in EXPRESSION_TYPES:

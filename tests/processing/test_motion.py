@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import skimage.data
 
+from acquisition.stream import Block, Kind, SampleType, StreamSpec
 from processing.landmarks import FaceMesh
 from processing.motion import RegionMotion
-from processing.motion_context import eye_distance_px
+from processing.motion_context import eye_distance_px, usable
 from processing.motion_regions import EXPRESSIVE
 
 CENTER = 220.0
@@ -149,3 +150,13 @@ def test_face_at_the_border_does_not_fail(face):
 def test_head_speed_is_per_second_at_reference_size(face):
     motion, rows = run([moved(face, tx=1.0 * i) for i in range(12)])
     assert rows[-1, column(motion, "head_speed")] == pytest.approx(30.0, rel=0.1)
+
+
+def test_a_head_that_rushes_or_does_not_fit_hides_the_skin():
+    motion = RegionMotion()
+    rows = np.zeros((4, len(motion.channels)), np.float32)
+    rows[1, column(motion, "head_speed")] = 40.0
+    rows[2, column(motion, "rigid_residual_px")] = 0.4
+    rows[3] = np.nan
+    spec = StreamSpec("motion", Kind.FACE_MOTION, motion.channels, 30.0, SampleType.FLOAT32, "test")
+    assert usable(Block(spec, np.arange(4.0), rows, 0)).tolist() == [True, False, False, False]

@@ -18,15 +18,13 @@ from fusion.fuse import Fusion
 from processing.camera import CameraChain
 from processing.findings import Movement
 from processing.landmarks import FaceMesh, FaceObservation
+from processing.motion_context import usable
 from processing.spotting import MicroMovementSpotter
 from zygoma.bench.clip_camera import FRAME_PX
 from zygoma.bench.clips import Clip, ClipSettings, Photograph, TrueEvent, photograph
 from zygoma.bench.spotting_peers import Blendshapes, FlowMotion, LandmarkMotion, MainDirectionalDifference
 from zygoma.bench.spotting_score import Interval, Scored, micro
 from zygoma.pipeline import landmarks_every
-
-GATE_RESIDUAL_PX, GATE_SPEED = 0.25, 25.0
-"""Frames with a larger misfit of the head's motion, or a faster head (px/s), are not usable."""
 
 Strength = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -202,8 +200,6 @@ def watch(
         if not move.provisional:
             first.setdefault(move.id, move)
     clean = [move for move in first.values() if not move.vetoes]
-    residual, speed = (block.column(name) for name in ("rigid_residual_px", "head_speed"))
-    usable = (residual < GATE_RESIDUAL_PX) & (speed < GATE_SPEED)
 
     def by(which: str) -> list[Scored]:
         if not peers:
@@ -226,7 +222,7 @@ def watch(
         at_once=[(move.onset_s, move.offset_s) for move in clean],
         latencies_s=[move.found_s - move.offset_s for move in clean],
         vetoed=[veto for move in first.values() for veto in move.vetoes],
-        usable_share=float(np.mean(usable)),
+        usable_share=float(np.mean(usable(block))),
         seconds=len(block) / fps,
         frames=len(block),
         motion_s=watcher.motion_s,
