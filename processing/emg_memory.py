@@ -49,7 +49,7 @@ SCRATCH = _SHARED + SHARED_LENGTH
 """Room to sort one ring in."""
 
 # --- state of one channel -----------------------------------------------------------------------------
-STATE_LENGTH = 65
+STATE_LENGTH = 67
 (
     STALE, WARM, PREVIOUS, RUN, HIGH, LOW, ENVELOPES_READY, WARM_SUM, WARM_COUNT,  # input
     G50A, G50B, G60A, G60B, SCAN_POWER, SCAN_SPOILT,  # search for mains
@@ -57,7 +57,7 @@ STATE_LENGTH = 65
     PHASE, REST_BEGUN, P0, SEEN, MU_F, VAR_F, MU_S, VAR_S, VAR_B, SEEN_B, HALF_NU,  # baseline
     BLOCK_ENERGY, BLOCK_FAST, BLOCK_SLOW, BLOCK_COUNT, BLOCK_TICKS, BLOCK_REST, RING_NEXT, RING_FILLED,
     S_ON, S_CLEAR, S_LOW, S_OFF, ON, EVIDENCE, ONSET, OFFSET, LAST_STAMP, LEVEL_SUM, LEVEL_COUNT,
-    ON_SLOTS, LOWEST,  # tests
+    ON_SLOTS, LOWEST, LAST_RATIO, STRONGEST,  # tests
     PEAK_FAST, PEAK_STAMP, LOG_SUM, LOG_COUNT,  # features of the burst
     PRE_POWER, POST_POWER, RAILED, GAPPY, QUALITY, MVC,  # quality and calibration
 ) = range(STATE_LENGTH)  # fmt: skip
