@@ -27,12 +27,26 @@ from processing.eyelids import (
     lid_tightening_error,
     rise,
 )
-from processing.head_turn import turning
+from processing.head_turn import straighten
 from processing.landmarks import FaceObservation
 from processing.mouth import jaw_drop, lip_gap, mouth_opening, opening_errors
-from processing.muscle_model import ACTIVATIONS, InverseModel, build_inverse, invert, standard_errors
+from processing.muscle_model import (
+    ACTIVATIONS,
+    Activation,
+    InverseModel,
+    build_inverse,
+    invert,
+    standard_errors,
+)
 from processing.neutral import Neutral, NeutralEstimator
-from processing.pose import STABLE_POINTS, HeadPose, align_to_neutral, head_pose, to_face_coordinates
+from processing.pose import (
+    STABLE_POINTS,
+    HeadPose,
+    align_to_neutral,
+    head_pose,
+    mean_square_step,
+    to_face_coordinates,
+)
 
 # fmt: off
 ACTION_UNITS: tuple[int, ...] = (
@@ -78,28 +92,23 @@ ROW_LENGTH = len(_LABELS)
 _STANDARD_ERRORS = slice(_COLUMN[f"AU{ACTION_UNITS[0]}_se"], ROW_LENGTH)
 
 
-def _muscles_to_columns() -> NDArray[np.float64]:
-    """Matrix [row, activations] that adds up the muscles of each AU and side."""
-    matrix = np.zeros((ROW_LENGTH, len(ACTIVATIONS)))
-    for i, activation in enumerate(ACTIVATIONS):
-        label = f"AU{activation.muscle.action_unit}"
-        matrix[_COLUMN[label if activation.side == "both" else f"{label}_{activation.side}"], i] = 1.0
-    return matrix
+def _column_of(activation: Activation) -> int:
+    label = f"AU{activation.muscle.action_unit}"
+    return _COLUMN[label if activation.side == "both" else f"{label}_{activation.side}"]
 
 
 def _side_columns(au: int) -> tuple[int, int]:
     return _COLUMN[f"AU{au}_{SIDES[0]}"], _COLUMN[f"AU{au}_{SIDES[1]}"]
 
 
-_TO_COLUMNS = _muscles_to_columns()
-
-_SUM_OF = np.array(_TO_COLUMNS.argmax(axis=0), dtype=np.int64)
-"""The column that each activation is part of."""
+_SUM_OF = np.array([_column_of(activation) for activation in ACTIVATIONS], dtype=np.int64)
+"""The column that each activation adds to."""
 
 _ERROR_COLUMNS = tuple(
-    (au, (_COLUMN[f"AU{au}"], *(_side_columns(au) if au in TWO_SIDED else ()))) for au in ACTION_UNITS
+    (au, _COLUMN[f"AU{au}"], *(_side_columns(au) if au in TWO_SIDED else 2 * (_COLUMN[f"AU{au}"],)))
+    for au in ACTION_UNITS
 )
-"""Of each AU the column of its intensity and, where it has sides, theirs."""
+"""Of each AU the column of its intensity and those of its sides, where it has any."""
 
 _SIDED_COLUMNS = tuple((_COLUMN[f"AU{au}"], *_side_columns(au)) for au in TWO_SIDED)
 _CHEEK, _LID_TIGHT, _NOSE, _SMILE, _DIMPLE, _FROWN = (_side_columns(au) for au in (6, 7, 9, 12, 14, 4))
@@ -198,8 +207,8 @@ class _Last:
     """What the next frame's speeds are measured from."""
 
     time_s: float
-    stable_px: NDArray[np.float64]
-    stable_iod: NDArray[np.float64]
+    points_px: NDArray[np.float64]
+    face: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,17 +283,15 @@ class ActionUnitEstimator:
         if neutral.pose_deg is not None:
             pitch_deg, yaw_deg = pose.pitch_deg - neutral.pose_deg[0], pose.yaw_deg - neutral.pose_deg[1]
             turned_deg = math.hypot(pitch_deg, yaw_deg)
-            moved, reported = turning(pitch_deg, yaw_deg)
-            face[:, :2] -= moved
-            shapes -= reported
+            straighten(face, shapes, pitch_deg, yaw_deg)
         displacement = np.ascontiguousarray((face - neutral.points)[:, :2])
         solution = invert(person.model, displacement, shapes - neutral.blendshapes, turned_deg)
         activations = solution.activations
         speed = self._motion(points_px, face, pose.iod_px, time_s)
 
-        strengths: list[float] = (_TO_COLUMNS @ activations).tolist()
+        strengths: list[float] = np.bincount(_SUM_OF, activations, ROW_LENGTH).tolist()
         self._smile(strengths)
-        levels = [intensity(strength) for strength in strengths]
+        levels = [strength if strength <= _KNEE else intensity(strength) for strength in strengths]
         self._mouth(levels, displacement, activations, person.model)
         self._eyes(levels, lid_heights(face), person.lids, time_s)
         if gray is not None:
@@ -327,17 +334,16 @@ class ActionUnitEstimator:
     ) -> float:
         """Speed of the head, px/s at an IOD of 100 px; keeps the landmarks' jitter up to date."""
         last = self._last
-        self._last = now = _Last(time_s, points_px[STABLE_POINTS, :2], face[STABLE_POINTS[:_STILLEST], :2])
+        self._last = _Last(time_s, points_px, face)
         if last is None or time_s <= last.time_s:
             return 0.0
         step_s = time_s - last.time_s
-        trembled = (now.stable_iod - last.stable_iod).ravel()
+        trembled = mean_square_step(last.face, face, STABLE_POINTS[:_STILLEST])
         share = 1.0 - math.exp(-step_s / _JITTER_MEMORY_S)
-        # A difference of two frames has twice the variance of one.
-        variance = 0.5 * float(trembled @ trembled) / len(trembled)
-        self._jitter_squared += share * (variance - self._jitter_squared)
-        moved = (now.stable_px - last.stable_px).ravel()
-        return math.sqrt(2.0 * float(moved @ moved) / len(moved)) / iod_px * 100.0 / step_s
+        # Per coordinate, and a difference of two frames has twice the variance of one.
+        self._jitter_squared += share * (0.25 * trembled - self._jitter_squared)
+        moved = mean_square_step(last.points_px, points_px, STABLE_POINTS)
+        return math.sqrt(moved) / iod_px * 100.0 / step_s
 
     def _confidence(self, pose: HeadPose, residual: float) -> float:
         turned = math.exp(-0.5 * ((pose.yaw_deg / 30.0) ** 2 + (pose.pitch_deg / 30.0) ** 2))
@@ -348,21 +354,22 @@ class ActionUnitEstimator:
     @staticmethod
     def _errors(levels: list[float], through: list[float], error: float, lid_gap_iod: float) -> list[float]:
         """Standard error of each AU from those of the muscles' sums and from the landmarks' own error."""
+        closure = closure_error(error, lid_gap_iod)
+        parted, dropped, stretched = opening_errors(error)
+        measured = {7: lid_tightening_error(error, lid_gap_iod), 25: parted, 26: dropped, 27: stretched}
+        measured[43] = measured[45] = closure
         found = []
-        measured = {
-            **dict.fromkeys((43, 45), closure_error(error, lid_gap_iod)),
-            7: lid_tightening_error(error, lid_gap_iod),
-            **dict(zip((25, 26, 27), opening_errors(error), strict=True)),
-        }
-        for au, columns in _ERROR_COLUMNS:
-            level = levels[columns[0]]
-            # Beyond its knee an intensity saturates, and errors with it.
-            slope = 1.0 if level <= _KNEE else max(0.0, 1.0 - level) / (1.0 - _KNEE)
-            if au in measured:
-                passed = measured[au] if 0.0 < level < 1.0 else 0.0
+        for au, column, one, other in _ERROR_COLUMNS:
+            level = levels[column]
+            if level <= 0.0 or level >= 1.0:
+                passed = 0.0 if au in measured else max(through[one], through[other])
+            elif au in measured:
+                passed = measured[au]
             else:
-                passed = slope * max(through[column] for column in columns[-2:])
-            found.append(max(_LEAST_ERROR, passed))
+                # Beyond its knee an intensity saturates, and errors with it.
+                slope = 1.0 if level <= _KNEE else (1.0 - level) / (1.0 - _KNEE)
+                passed = slope * max(through[one], through[other])
+            found.append(passed if passed > _LEAST_ERROR else _LEAST_ERROR)
         return found
 
     @staticmethod

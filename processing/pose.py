@@ -146,6 +146,18 @@ def fit_similarity(
     return Similarity(float(out[0]), out[1:10].reshape(3, 3), out[10:])
 
 
+@njit(cache=True, nogil=True)
+def mean_square_step(
+    before: NDArray[np.float64], now: NDArray[np.float64], landmarks: NDArray[np.intp]
+) -> float:  # pragma: no cover - compiled
+    """Mean squared length, in the picture's plane, of the steps that some of the points [478, 3] took."""
+    total = 0.0
+    for i in landmarks:
+        x, y = now[i, 0] - before[i, 0], now[i, 1] - before[i, 1]
+        total += x * x + y * y
+    return total / landmarks.shape[0]
+
+
 def head_rotation(transform: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rotation [3, 3] of the head in picture axes (x right, y down, z away) from MediaPipe's transform."""
     u, _, vt = np.linalg.svd(transform[:3, :3])
