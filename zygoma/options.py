@@ -174,6 +174,11 @@ def parse_options(pairs: list[str] | None) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs or [])
 
 
+def say(sentence: str) -> None:
+    """One line on the terminal: not wrapped, and nothing in it taken for markup."""
+    console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
 def print_json(value: object) -> None:
     """One JSON object on one line, flushed, so that a program may read it as it comes."""
     print(json.dumps(value), flush=True)

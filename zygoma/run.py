@@ -19,13 +19,13 @@ from acquisition.clock import lsl_clock
 from acquisition.inlet import Incident
 from acquisition.recorder import Recorder
 from acquisition.session import new_run
-from acquisition.stream import DeviceNotFound, EndOfStream, Kind, Source
+from acquisition.stream import DeviceNotFound, Kind, Source, ZygomaError
 from fusion.events import FaceEvent
 from zygoma.calibration import Calibration
 from zygoma.engine import Engine, EngineSettings
 from zygoma.monitor.access import Access
 from zygoma.monitor.live import Monitor, MonitorOptions
-from zygoma.options import console, errors, print_json
+from zygoma.options import console, errors, print_json, say
 from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
 from zygoma.shown import EXPRESSION_TYPES
 from zygoma.signals import stop_signals
@@ -285,15 +285,18 @@ def run_replay(session: Path, options: LiveOptions, *, rate: float, loop: bool) 
     sources = list(player.sources)
     if not sources:
         raise DeviceNotFound(f"{session} holds no stream that can be replayed.")
+    failures: list[ZygomaError] = []
     with stop_signals() as stop:
-        threads = [
-            threading.Thread(
-                target=_publish_quietly, args=(publish, source, stop, console.print), daemon=True
-            )
-            for source in sources
-        ]
 
-        def publish_all() -> None:
+        def play(source: Source) -> None:
+            try:
+                publish(source, until=stop.is_set, on_notice=say)
+            except ZygomaError as error:
+                # The other streams are played to their end.
+                failures.append(error)
+
+        def play_all() -> None:
+            threads = [threading.Thread(target=play, args=(source,), daemon=True) for source in sources]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -303,20 +306,15 @@ def run_replay(session: Path, options: LiveOptions, *, rate: float, loop: bool) 
             stop.set()
 
         if options.headless:
-            publish_all()
-            return
-        names = {source.spec.kind: source.spec.name for source in sources if source.spec.kind in SENSOR_KINDS}
-        # The page is there first: preparing the processors takes a moment.
-        _run_engine(replace(options, names=names, publish=False), stop, beside=publish_all)
-
-
-def _publish_quietly(
-    publish: Callable[..., int], source: Source, stop: threading.Event, tell: Callable[[str], None]
-) -> None:
-    try:
-        publish(source, until=stop.is_set, on_notice=tell)
-    except EndOfStream:
-        return
+            play_all()
+        else:
+            names = {
+                source.spec.kind: source.spec.name for source in sources if source.spec.kind in SENSOR_KINDS
+            }
+            # The page is there first: preparing the processors takes a moment.
+            _run_engine(replace(options, names=names, publish=False), stop, beside=play_all)
+    if failures:
+        raise failures[0]
 
 
 def run_analyze(

@@ -11,7 +11,7 @@ from acquisition import network
 from acquisition.clock import lsl_clock
 from acquisition.stream import DeviceNotFound, InvalidSignal, Kind, Source
 from processing.camera import MIRRORED
-from zygoma.options import console, errors
+from zygoma.options import errors, say
 from zygoma.publish import publish
 from zygoma.signals import stop_signals
 
@@ -178,11 +178,7 @@ def publish_until_stopped(
         mirrored: Declare a camera's pictures mirrored, so that left and right are swapped back from them.
     """
     network.configure(lan=lan)
-    notices = (lambda sentence: None) if quiet else _say
+    notices = (lambda sentence: None) if quiet else say
     metadata = {MIRRORED: "true"} if mirrored else {}
     with stop_signals() as stop:
         publish(source, until=stop.is_set, on_notice=notices, name=name, metadata=metadata)
-
-
-def _say(sentence: str) -> None:
-    console.print(sentence, highlight=False, markup=False, soft_wrap=True)

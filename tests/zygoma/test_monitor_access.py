@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from websockets.sync.client import connect
 
 from acquisition.stream import DeviceNotFound
 from zygoma.monitor.access import Access, OperatorOnly, Role
-from zygoma.monitor.server import MonitorServer, build_app
+from zygoma.monitor.server import MonitorServer, bind, build_app
 
 NETWORK = Access(token="operators-token", view_token="viewers-token", participant_token="participants-token")
 """As on a network, but bound to this machine."""
@@ -219,3 +220,13 @@ def test_two_monitors_take_two_ports_and_say_where() -> None:
         assert one.port != other.port
         assert other.url == f"http://127.0.0.1:{other.port}/"
         assert other.view_url.endswith("/view")
+
+
+def test_a_port_that_cannot_be_had_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: socket.socket, address: tuple[str, int]) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    # The last port there is has none behind it.
+    with pytest.raises(DeviceNotFound, match=r"from 65535 to 65535 \(Permission denied\).*--port"):
+        bind("127.0.0.1", 65_535)

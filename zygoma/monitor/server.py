@@ -21,6 +21,7 @@ from zygoma.monitor.access import Access, Guard
 
 DEFAULT_PORT = 8765
 PORTS_TRIED = 20
+PORTS = 65_536
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
 
@@ -129,18 +130,23 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         DeviceNotFound: None of them is free.
     """
-    for candidate in range(port, port + PORTS_TRIED) if port else [0]:
+    candidates = range(port, min(port + PORTS_TRIED, PORTS)) if port else range(1)
+    reason = ""
+    for candidate in candidates:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, candidate))
-        except OSError:
+        except OSError as error:
             listener.close()
+            reason = error.strerror or str(error)
             continue
         listener.listen(64)
         listener.setblocking(False)
         return listener
-    raise DeviceNotFound(f"Ports {port} to {port + PORTS_TRIED - 1} are taken: give another with --port.")
+    raise DeviceNotFound(
+        f"The page gets no port from {candidates[0]} to {candidates[-1]} ({reason}): give another by --port."
+    )
 
 
 def lan_address() -> str:
