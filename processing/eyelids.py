@@ -82,7 +82,7 @@ def lid_gap(points: NDArray[np.float64], lids: tuple[tuple[float, float], tuple[
     return max(total, 1e-3)
 
 
-_LID_JITTER = 0.9
+_LID_JITTER = 1.15
 """How much more the mean gap of three pairs of lid landmarks trembles than one coordinate of the canthi."""
 
 

@@ -416,7 +416,7 @@ def invert(
     return Solution(x, slack)
 
 
-_SWITCHING = 1.2
+_SWITCHING = 1.35
 """Jitter also makes similar muscles take turns, which the linear passage does not know of."""
 
 

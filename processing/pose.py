@@ -155,7 +155,7 @@ def mean_square_step(
     for i in landmarks:
         x, y = now[i, 0] - before[i, 0], now[i, 1] - before[i, 1]
         total += x * x + y * y
-    return total / landmarks.shape[0]
+    return float(total / landmarks.shape[0])
 
 
 def head_rotation(transform: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -303,9 +303,11 @@ def _simulated_pulses(seeds: range) -> dict[str, tuple[float, float]]:
             peak = int(np.argmax(window)) + 58
             kept[name].append(float(window.max() / np.median(course[-15:])))
             lag_ms[name].append(1e3 * (peak - at) / RATE_HZ)
-    return {
-        name: (round(float(np.median(kept[name])), 3), round(max(lag_ms[name], key=abs), 1)) for name in kept
-    }
+    found = {}
+    for name, lags in lag_ms.items():
+        longest: float = max(lags, key=abs)
+        found[name] = (round(float(np.median(kept[name])), 3), round(longest, 1))
+    return found
 
 
 def _print(result: dict[str, object]) -> None:
