@@ -194,6 +194,8 @@ class Engine:
         Raises:
             ValueError: The run has been calibrated before.
         """
+        if self._calibrated:
+            raise ValueError("this run has been calibrated before")
         after = self._pipeline.prepare(calibration)
         # Chosen only now: building the processors has taken its time.
         from_s = self._clock() + CALIBRATION_LEAD_S

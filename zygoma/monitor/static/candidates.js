@@ -24,8 +24,18 @@ export class CandidatesPanel {
     this.host.replaceChildren(this.empty);
   }
 
+  /** What there is now, whatever was there before: another run may have begun behind the same address. */
   setAll(events) {
+    const there = new Set(events.map(({ id }) => id));
+    for (const [id, { root }] of this.items) {
+      if (there.has(id)) continue;
+      root.remove();
+      this.items.delete(id);
+    }
+    if (!this.items.has(this.selected)) this.selected = null;
     for (const event of events) this.put(event);
+    if (!this.items.size) this.host.replaceChildren(this.empty);
+    this.countAll();
   }
 
   /** Add an event, or bring the one there is up to date. */
