@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from acquisition.clock import Clock, lsl_clock
+from zygoma.signals import OWNER
 
 START_DELAY_S = 4.0
 """Between starting the device processes and time 0 of the scenario: Python and the renderer wake up in it."""
@@ -54,6 +56,8 @@ def start_publisher(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         # A Ctrl-C belongs to the engine, which then ends its devices in order.
         start_new_session=True,
+        # Killed, it cannot: they see that it is gone.
+        env={**os.environ, OWNER: str(os.getpid())},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,16 @@ from contextlib import contextmanager
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Ctrl-C, a request to end, and a terminal that was closed."""
+
+
+OWNER = "ZYGOMA_OWNER"
+"""Environment variable with the process id of the program that a device process belongs to."""
+
+
+def orphaned() -> bool:
+    """Whether the program that this process belongs to has ended; false for one that belongs to nobody."""
+    owner = os.environ.get(OWNER, "")
+    return owner.isdigit() and os.getppid() != int(owner)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from acquisition.stream import DeviceNotFound, InvalidSignal, Kind, Source
 from processing.camera import MIRRORED
 from zygoma.options import errors, say
 from zygoma.publish import publish
-from zygoma.signals import stop_signals
+from zygoma.signals import orphaned, stop_signals
 
 DEMO_SCENARIO_S = 60.0
 
@@ -168,7 +168,7 @@ def file_source(
 def publish_until_stopped(
     source: Source, *, name: str | None, quiet: bool, lan: bool, mirrored: bool = False
 ) -> None:
-    """Publish `source` until it ends, or until one of `zygoma.signals.ENDING` asks to stop.
+    """Publish `source` until it ends, one of `zygoma.signals.ENDING` asks to stop, or its owner is gone.
 
     Args:
         source: What to publish.
@@ -181,4 +181,8 @@ def publish_until_stopped(
     notices = (lambda sentence: None) if quiet else say
     metadata = {MIRRORED: "true"} if mirrored else {}
     with stop_signals() as stop:
-        publish(source, until=stop.is_set, on_notice=notices, name=name, metadata=metadata)
+
+        def over() -> bool:
+            return stop.is_set() or orphaned()
+
+        publish(source, until=over, on_notice=notices, name=name, metadata=metadata)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -107,6 +108,22 @@ def test_a_terminal_that_is_closed_ends_a_device_in_order() -> None:
     process.send_signal(signal.SIGHUP)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 0, told
+
+
+def test_a_device_ends_with_the_program_it_belongs_to() -> None:
+    script = (
+        "import os, signal; from zygoma.demo import start_publisher\n"
+        "print(start_publisher(['emg', '--simulate']).pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    device = int(result.stdout)
+    end_s = time.monotonic() + 60
+    while Path(f"/proc/{device}/stat").exists() and " Z " not in Path(f"/proc/{device}/stat").read_text():
+        assert time.monotonic() < end_s
+        time.sleep(0.1)
 
 
 def test_what_runs_in_a_with_ends_when_a_command_is_asked_to_end() -> None:
