@@ -47,7 +47,7 @@ def mouth_opening(gap: float, jaw: float) -> tuple[float, float, float]:
         gap: Parting of the inner lips that no lip muscle explains, IOD above neutral.
         jaw: Fall of the jaw measured at the lower lip, IOD below neutral.
     """
-    parted = rise(gap, *_PARTING) * (1.0 - 0.65 * rise(jaw, 0.14, 0.3))
+    parted = rise(gap, *_PARTING) * (1.0 - 0.65 * rise(jaw, 0.12, 0.26))
     stretched = rise(jaw, *_STRETCHING)
     dropped = rise(jaw, *_DROPPING) * (1.0 - 0.6 * stretched)
     return parted, dropped, stretched
