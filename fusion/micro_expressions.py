@@ -268,7 +268,8 @@ class MicroExpressions:
         bursts = [support for support in supports if support.burst is not None]
         if counted:
             self._used |= {(each.burst.channel, each.burst.onset_s) for each in bursts if each.burst}
-        coding = code(units)
+        told = self._told_units(members)
+        coding = code(told)
         side, asymmetry = side_of(members)
         hiding = Hiding(mask.unit, mask.onset_s > main.onset_s) if mask is not None else None
         telling = max(bursts, key=lambda each: each.log_likelihood_ratio, default=None)
@@ -283,8 +284,8 @@ class MicroExpressions:
             asymmetry=asymmetry,
             category=coding.category,
             emotions=coding.emotions,
-            muscles=main_muscles(units),
-            nerve_branches=main_branches(units),
+            muscles=main_muscles(told),
+            nerve_branches=main_branches(told),
             confidence=_logistic(logit),
             evidence_camera=camera,
             evidence_emg=emg,
@@ -293,15 +294,22 @@ class MicroExpressions:
             vetoes=against,
             criteria=criteria,
             id=f"micro-{min(each.id for each in candidate.members)}",
-            explanation=explain_micro(
-                main, units, side, asymmetry, telling, against, hiding, coding.category
-            ),
+            explanation=explain_micro(main, told, side, asymmetry, telling, against, hiding, coding.category),
         )
 
     def _units(self, members: Sequence[Movement]) -> list[int]:
         """The AU of each movement, strongest movement first, each once."""
         units = (self._witness.best_unit(each) for each in members)
         return list(dict.fromkeys(unit for unit in units if unit is not None))
+
+    def _told_units(self, members: Sequence[Movement]) -> list[int]:
+        """The AUs to report: with that of each movement those that moved the face along with it."""
+        units: list[int] = []
+        for each in members:
+            unit = self._witness.best_unit(each)
+            if unit is not None:
+                units += (unit, *each.pattern) if unit in each.pattern else (unit,)
+        return list(dict.fromkeys(units))
 
     def _own_vetoes(self, candidate: Candidate, main: Movement, units: Sequence[int]) -> set[str]:
         vetoes = set()

@@ -28,7 +28,8 @@ class Movement:
         z: Peak over the trailing robust noise scale of the region.
         noise_px: That noise scale.
         asymmetry: (left - right) / (left + right) of the peak displacement, -1..1; 0 for midline regions.
-        action_units: AUs that move this region in this direction, best first.
+        action_units: AUs that move this region in this direction, best first; those of `pattern` lead.
+        pattern: The one or two AUs whose movement over the whole face it follows best.
         log_likelihood_ratio: Natural log of P(evidence | micro-movement) / P(evidence | none).
         quality: 0-1, of the frames it was seen in.
         vetoes: Why it may not be an expression (``blink``, ``head``, ``speech``, ``gaze``, ``flicker``,
@@ -53,6 +54,7 @@ class Movement:
     quality: float
     vetoes: tuple[str, ...] = ()
     provisional: bool = False
+    pattern: tuple[int, ...] = ()
 
     @property
     def amplitude_px(self) -> float:

@@ -20,7 +20,7 @@ from processing.findings import Movement, Side
 from processing.motion_regions import base_name, side_of
 from processing.spotting_anatomy import MEMBERS, MIX_X, MIX_Y, REGIONS, WATCHED, units_moving
 from processing.spotting_context import Context, Trail
-from processing.spotting_evidence import Judgement, judge
+from processing.spotting_evidence import Judgement, judge, units_of
 from processing.spotting_habits import LATEST_S, Seen, habit
 from processing.spotting_types import Excursion, SpotterSettings, joined, overlap_share, strongest
 
@@ -307,6 +307,7 @@ class MicroMovementSpotter:
         main = max(MEMBERS[best.watched], key=lambda r: (z[r], -r))
         name = REGIONS[main]
         side, asymmetry = _side(name, moved)
+        pattern = units_of(judgement.seen)
         return Movement(
             id=number,
             region=base_name(name),
@@ -320,7 +321,8 @@ class MicroMovementSpotter:
             z=best.z,
             noise_px=best.sigma_px,
             asymmetry=asymmetry,
-            action_units=_units(main, moved, z),
+            action_units=tuple(dict.fromkeys((*pattern, *_units(main, moved, z)))),
+            pattern=pattern,
             log_likelihood_ratio=judgement.log_likelihood_ratio,
             quality=judgement.quality,
             vetoes=judgement.vetoes,

@@ -20,7 +20,16 @@ from processing.motion_context import FASTEST_HEAD_PX_S, MOST_MISFIT_PX
 from processing.spotting_anatomy import CHEEK, IS_LID, JAW, MOUTH, NOSE, PART, REGIONS, UPPER
 from processing.spotting_context import Context, Surroundings, Trail
 from processing.spotting_habits import Seen, repetition
-from processing.spotting_patterns import BLINKS, EXPRESSIONS, JAW_OPENS, LOOKS, Match, match
+from processing.spotting_patterns import (
+    BLINKS,
+    EXPRESSIONS,
+    JAW_OPENS,
+    LOOKS,
+    NAMED,
+    NAMED_UNITS,
+    Match,
+    match,
+)
 from processing.spotting_types import Excursion, strongest
 
 F64 = NDArray[np.float64]
@@ -140,8 +149,9 @@ def judge(
     fit = _fit(trail, best)
     seen = Seen(best, fit.height, trail.sigma * fit.gain)
     around = Surroundings.of(context, best.onset_s, best.offset_s)
+    muscle = match(EXPRESSIONS, seen.displacement[:_COUNT], seen.error[:_COUNT])
     features = {
-        **_features(group, seen, fit, trail, _distractor(seen, around)),
+        **_features(group, seen, fit, trail, muscle, _distractor(seen, around)),
         **_habits(seen, fit, trail, earlier, around.lips_px),
         "gaze": min(around.gaze_px, 3.0) if IS_LID[best.watched] else 0.0,
         "nod": min(around.swing_px, 6.0),
@@ -164,6 +174,11 @@ def judge(
         vetoes = tuple(dict.fromkeys((*vetoes, *_present(best, around))))
     z = np.sqrt(((seen.displacement / seen.error) ** 2).sum(axis=1))
     return Judgement(ratio, around.quality, vetoes, told, seen, z, features)
+
+
+def units_of(seen: Seen) -> tuple[int, ...]:
+    """The one or two action units whose pattern over the whole face a movement follows best."""
+    return NAMED_UNITS[match(NAMED, seen.displacement[:_COUNT], seen.error[:_COUNT]).which]
 
 
 def _present(best: Excursion, around: Surroundings) -> Iterator[str]:
@@ -193,12 +208,11 @@ def _distractor(seen: Seen, around: Surroundings) -> Match:
 
 
 def _features(
-    group: Sequence[Excursion], seen: Seen, fit: _Fit, trail: Trail, other: Match
+    group: Sequence[Excursion], seen: Seen, fit: _Fit, trail: Trail, muscle: Match, other: Match
 ) -> dict[str, float]:
     """How a movement stands out, and what it looks like."""
     best = seen.best
     part, lid = PART[best.watched], IS_LID[best.watched]
-    muscle = match(EXPRESSIONS, seen.displacement[:_COUNT], seen.error[:_COUNT])
     moved_px = _moved_px(seen)
     just_before = trail.range_px(best.onset_s - 0.3, best.onset_s - 0.02)
     duration_s = max(best.duration_s, 0.02)

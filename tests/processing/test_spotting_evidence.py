@@ -7,7 +7,7 @@ import pytest
 
 from processing.spotting_anatomy import REGIONS, WATCHED
 from processing.spotting_context import Trail
-from processing.spotting_evidence import BIAS, CAUSES, WEIGHTS, _fit, pulse_shape
+from processing.spotting_evidence import BIAS, CAUSES, WEIGHTS, _fit, pulse_shape, units_of
 from processing.spotting_habits import Seen, habit, repetition
 from processing.spotting_kernel import FLANK_EXTRAPOLATION
 from processing.spotting_patterns import BLINKS, EXPRESSIONS, JAW_OPENS, LOOKS, match
@@ -115,3 +115,12 @@ def test_distractors_only_ever_speak_against():
     assert set(CAUSES) <= set(WEIGHTS)
     assert all(WEIGHTS[name] <= 0 for name in CAUSES)
     assert BIAS < 0 < min(WEIGHTS[name] for name in ("height", "pattern", "pattern_share", "agreeing"))
+
+
+def test_a_movement_is_named_by_what_the_whole_face_did():
+    brows = sight("inner_brow", 5.0, 1.0)
+    for side in ("left", "right"):
+        brows.displacement[REGIONS.index(f"outer_brow_{side}")] = (0.0, -1.0)
+    assert units_of(brows) == (1, 2)
+    assert units_of(sight("upper_lid", 5.0, 1.0)) == (5,)
+    assert units_of(sight("lower_lid", 5.0, 1.0)) == (7,)
