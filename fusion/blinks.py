@@ -11,6 +11,9 @@ from fusion.events import FaceEvent
 from fusion.explanation import main_branches
 from processing.findings import Burst, Movement, Side
 
+BLINK_MARGIN_S = 0.1
+"""The corrugator's electrodes feel a blink this much before and after the camera sees it, at most."""
+
 _KEEP_S = 32.0
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from acquisition.stream import Block, Kind, StreamSpec, empty_block
-from fusion.blinks import Blinks, is_blink
+from fusion.blinks import BLINK_MARGIN_S, Blinks, is_blink
 from fusion.emg_evidence import EmgEvidence
 from fusion.events import FaceEvent
 from fusion.macro_expressions import MacroExpressions, MacroSettings
@@ -248,11 +248,13 @@ class Fusion:
             seen = self._neutral.relative(time_s, row).tolist()
         felt_s = time_s - settings.emg_lag_s
         felt = self._emg.newest(felt_s, settings.emg_max_age_s)
-        estimate = self._valence.update(time_s, seen, felt, self._warmth(time_s))
+        blink = self._blinks.step(time_s, seen)
+        # The lid's muscle is ahead of the lid, and its trace outlasts it by the envelope's delay.
+        blinking = self._blinks.overlaps(felt_s - BLINK_MARGIN_S, felt_s + BLINK_MARGIN_S)
+        estimate = self._valence.update(time_s, seen, felt, self._warmth(time_s), blinking=blinking)
         self._speech.see(time_s, seen)
         self._witness.see(time_s, seen)
         events += self._macro.step(time_s, seen)
-        blink = self._blinks.step(time_s, seen)
         if blink is not None:
             events.append(blink)
         # Those found in this very frame come after its valence went out: they belong to the next row.

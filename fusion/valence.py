@@ -112,6 +112,8 @@ class ValenceFilter:
         self._share_emg = 0.0
         self._difference = 0.0
         self._bias = 0.0
+        if self._emg is not None:
+            self._emg.reset()
         if self._thermal is not None:
             self._thermal.reset()
 
@@ -121,6 +123,8 @@ class ValenceFilter:
         au_row: Sequence[float] | None,
         emg_row: Sequence[float] | None,
         thermal_row: Sequence[float] | None,
+        *,
+        blinking: bool = False,
     ) -> ValenceEstimate:
         """The estimate at `time_s` from the rows that hold at that moment.
 
@@ -129,11 +133,14 @@ class ValenceFilter:
             au_row: Row of ActionUnits relative to the person's neutral face, None without a face.
             emg_row: Row of MuscleActivity, None when there is none.
             thermal_row: Row of SkinTemperature, None when there is none. The same row may come again.
+            blinking: The EMG row falls into a blink that the camera saw.
         """
         dt = 1.0 / 30.0 if math.isnan(self._time_s) else max(time_s - self._time_s, 0.0)
         self._time_s = time_s
         camera = self._camera.observe(au_row) if au_row is not None and self._camera is not None else None
-        emg = self._emg.observe(emg_row, camera) if emg_row is not None and self._emg is not None else None
+        emg = None
+        if emg_row is not None and self._emg is not None:
+            emg = self._emg.observe(emg_row, camera, blinking=blinking)
         if camera is not None and emg is not None:
             camera = camera.masked_by_frown(emg.negative)
         arousal = self._thermal.observe(time_s, thermal_row) if self._thermal is not None else math.nan

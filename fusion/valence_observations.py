@@ -39,6 +39,8 @@ _MIX_CROSSTALK = 0.15
 """Of a smile's strength: a frown weaker than this is cross-talk or the squint of a hearty smile."""
 _MIX_GAIN = 5.0
 _LINEAR = 0.3
+_UNBLINKED_GAIN = 0.1
+"""Per row: what the corrugator did before a blink is a mean of a third of a second; blinks begin unseen."""
 
 
 @dataclass(frozen=True)
@@ -200,15 +202,31 @@ class EmgValence:
             )
             for prefix in ("ZYG", "COR")
         )
+        self.reset()
 
-    def observe(self, row: Sequence[float], camera: Observation | None) -> Observation | None:
-        """What the muscles do, in the light of what the camera sees at that moment; None without quality."""
+    def reset(self) -> None:
+        """Forget the past."""
+        self._unblinked = math.inf
+
+    def observe(
+        self, row: Sequence[float], camera: Observation | None, *, blinking: bool = False
+    ) -> Observation | None:
+        """What the muscles do, in the light of what the camera sees at that moment; None without quality.
+
+        In a blink the corrugator is believed to do no more than before: the lid's muscle is heard there.
+        """
         weights = self._weights
         zygomaticus, quality_zygomaticus = self._activity(row, self._muscles[0])
         corrugator, quality_corrugator = self._activity(row, self._muscles[1])
         quality = 0.5 * (quality_zygomaticus + quality_corrugator)
         if quality < 0.05:
             return None
+        if blinking:
+            corrugator = min(corrugator, self._unblinked)
+        elif math.isinf(self._unblinked):
+            self._unblinked = corrugator
+        else:
+            self._unblinked += _UNBLINKED_GAIN * (corrugator - self._unblinked)
         positive = _contraction(zygomaticus, weights.zygomaticus_full_z)
         frown = _contraction(corrugator, weights.corrugator_full_z)
         negative_seen = 0.0

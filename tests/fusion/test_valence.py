@@ -192,3 +192,25 @@ def test_whatever_comes_in_the_estimate_stays_in_its_range(
         assert 0.0 < estimate.standard_error <= 1.0
         assert 0.0 <= estimate.quality <= 1.0
         assert 0.0 <= estimate.share_camera + estimate.share_emg <= 1.0 + 1e-9
+
+
+def test_a_blink_in_the_corrugator_says_nothing_of_valence() -> None:
+    duration_s = 6.0
+    camera = units_block(duration_s, None)
+    muscles = activity_block(duration_s, {"COR": plateau(2.0, 2.3, 9.0)})
+    blink_s = (START_S + 1.9, START_S + 2.4)
+
+    def lowest(*, told: bool) -> float:
+        valence = ValenceFilter(camera.spec, muscles.spec)
+        rows = []
+        for i, stamp in enumerate(camera.timestamps.tolist()):
+            j = min(int(np.searchsorted(muscles.timestamps, stamp)), len(muscles) - 1)
+            blinking = told and blink_s[0] <= stamp < blink_s[1]
+            rows.append(
+                valence.update(
+                    stamp, camera.array[i].tolist(), muscles.array[j].tolist(), None, blinking=blinking
+                )
+            )
+        return min(row.valence for row in rows)
+
+    assert lowest(told=False) < -0.04 and lowest(told=True) > 0.5 * lowest(told=False)
