@@ -198,8 +198,10 @@ def test_a_stalled_viewer_disturbs_no_other(page: Page, demo: Demo) -> None:
 
 
 def test_a_candidate_appears_and_verdicts_and_notes_by_key_are_kept(page: Page, demo: Demo) -> None:
-    candidate = page.locator(".candidate").last
-    expect(candidate).to_be_visible(timeout=2 * WAIT_MS)
+    # The older of two, by name: the newest is followed, and a key pressed as another comes is refused.
+    expect(page.locator(".candidate").nth(1)).to_be_visible(timeout=2 * WAIT_MS)
+    identity = page.locator(".candidate").last.get_attribute("data-id")
+    candidate = page.locator(f".candidate[data-id='{identity}']")
     candidate.click()
     expect(candidate.locator(".explanation")).to_be_visible()
     until(page, f"() => {PICTURED}")
@@ -209,7 +211,6 @@ def test_a_candidate_appears_and_verdicts_and_notes_by_key_are_kept(page: Page, 
     page.keyboard.type("a clear one")
     page.keyboard.press("Enter")
     expect(candidate.locator(".noted")).to_contain_text("a clear one")
-    identity = candidate.get_attribute("data-id")
     (file,) = demo.recordings.rglob("*_decisions.jsonl")
     records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert [(record["id"], record["verdict"]) for record in records] == [(identity, "confirmed")] * 2
