@@ -32,7 +32,7 @@ from processing.thermal_model import (
 )
 from processing.thermal_motion import ThermalMotion
 from processing.thermal_regions import OUTER_EYE_CORNERS, REFERENCE, REGIONS
-from processing.thermal_tracking import FaceTracker, FindFace, Registration
+from processing.thermal_tracking import FaceTracker, FindFace, Registration, packaged_face_finder
 
 __all__ = [
     "MuscleWarming",
@@ -98,7 +98,7 @@ class SkinTemperature:
         self.settings = settings or ThermalSettings()
         self.mapping = mapping
         self._rest = rest
-        self._tracker = FaceTracker(find_face or _packaged_face_finder())
+        self._tracker = FaceTracker(find_face or packaged_face_finder())
         self._input: StreamSpec | None = None
         self._output: StreamSpec | None = None
         self._columns: dict[str, int] = {}
@@ -507,19 +507,3 @@ def _column_means(rows: Sequence[NDArray[np.float64]] | deque[NDArray[np.float64
     with np.errstate(invalid="ignore"):
         means: NDArray[np.float64] = np.where(good, table, 0.0).sum(axis=0) / good.sum(axis=0)
     return means
-
-
-def _packaged_face_finder() -> FindFace:
-    """The packaged face model, loaded when the first face is looked for."""
-    mesh = None
-
-    def find(rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        nonlocal mesh
-        if mesh is None:
-            from processing.landmarks import FaceMesh
-
-            mesh = FaceMesh("image")
-        observation = mesh.detect(rgb, 0.0)
-        return None if observation is None else observation.points_px
-
-    return find

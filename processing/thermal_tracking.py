@@ -389,3 +389,19 @@ def _plausible(warp: NDArray[np.float64]) -> bool:
     root = math.sqrt(max(0.0, norm * norm - 4 * determinant * determinant))
     longest, shortest = math.sqrt((norm + root) / 2), math.sqrt(max(0.0, (norm - root) / 2))
     return shortest > 0.6 and longest < 1.6 and longest < 1.5 * shortest
+
+
+def packaged_face_finder() -> FindFace:
+    """The packaged face model, loaded when the first face is looked for."""
+    mesh = None
+
+    def find(rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        nonlocal mesh
+        if mesh is None:
+            from processing.landmarks import FaceMesh
+
+            mesh = FaceMesh("image")
+        observation = mesh.detect(rgb, 0.0)
+        return None if observation is None else observation.points_px
+
+    return find
