@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from acquisition.stream import Block, StreamSpec
 from processing.findings import Movement
 from processing.thermal_checks import PixelCheck, PixelFaults, Shutter, ShutterWatch, WarmUpWatch
-from processing.thermal_features import Baseline, RegionReader, SlopeWindow
+from processing.thermal_features import Baseline, RegionReader, SlopeWindow, column_means
 from processing.thermal_mapping import ThermalMapping
 from processing.thermal_model import (
     COMMON,
@@ -389,7 +388,7 @@ class SkinTemperature:
 
     def _carry_over(self, trusted: NDArray[np.float64]) -> None:
         """Keep deltas continuous over a step that is the camera's (FFC) or the keyframe's, not the skin's."""
-        before = _column_means(self._recent)
+        before = column_means(self._recent)
         step = trusted - before
         if self._carry == "ffc":
             # One offset for the whole picture: it cancels in all differences to the forehead.
@@ -496,14 +495,3 @@ class SkinTemperature:
         if text != (self._last_faults or str(PixelFaults((), (), (), 0.0))):
             self._events.append(ThermalEvent(time_s, "pixels", text))
         self._last_faults = text
-
-
-def _column_means(rows: Sequence[NDArray[np.float64]] | deque[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Mean of each column over its finite values, NaN where there is none."""
-    if not rows:
-        return np.full(len(REGIONS), np.nan)
-    table = np.array(rows)
-    good = np.isfinite(table)
-    with np.errstate(invalid="ignore"):
-        means: NDArray[np.float64] = np.where(good, table, 0.0).sum(axis=0) / good.sum(axis=0)
-    return means

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -303,3 +305,14 @@ class Baseline:
             variance = np.maximum(self._squares / self._count - self.level**2, 0.0)
             self.level_se = np.sqrt(variance / self._count)
         self.ready = True
+
+
+def column_means(rows: Collection[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Mean of each column over its finite values, NaN where there is none."""
+    if not rows:
+        return np.full(len(REGIONS), np.nan)
+    table = np.array(rows)
+    good = np.isfinite(table)
+    with np.errstate(invalid="ignore"):
+        means: NDArray[np.float64] = np.where(good, table, 0.0).sum(axis=0) / good.sum(axis=0)
+    return means
