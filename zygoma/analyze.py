@@ -10,10 +10,9 @@ import heapq
 import json
 import queue
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -22,22 +21,18 @@ import numpy as np
 from acquisition.recording import Recording, find_xdf
 from acquisition.session import write_atomically
 from acquisition.stream import Block, EndOfStream, InvalidSignal, Kind, Source, StreamSpec
-from fusion.events import FaceEvent
 from hardware.emg_readers import choose_columns
 from processing.camera import Faces, predecoded
-from processing.face_quality import FLAG_WORDS, FaceFlag, flags_in
-from processing.neutral import Neutral
+from processing.face_quality import flags_in
 from zygoma.calibrated import CalibratedPipeline
 from zygoma.calibration import Calibration, session_calibration
 from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
 from zygoma.report import write_report
+from zygoma.summary import Summary
 from zygoma.tables import TableWriter, write_events
 
 FRAMES_AHEAD = 8
 """Frames decoded in advance: enough to hide a slow key frame, small enough to stay in cache and memory."""
-
-LEAST_FLAGGED_SHARE = 0.005
-"""A doubt about fewer frames than this is not worth a sentence in the summary."""
 
 TABLE_NAMES = {
     Kind.ACTION_UNITS: "action_units.parquet",
@@ -66,54 +61,6 @@ class Inputs:
     duration_s: float
     label: str
     calibration: Calibration | None = None
-
-
-@dataclass
-class Summary:
-    """What an analysis did."""
-
-    folder: Path
-    label: str
-    seconds: float = 0.0
-    rows: dict[str, int] = field(default_factory=dict)
-    frames: int = 0
-    frames_with_face: int = 0
-    usable_share: float = float("nan")
-    """Share of the camera frames in which a micro-expression could have been seen."""
-    events: list[FaceEvent] = field(default_factory=list)
-    quality_words: dict[str, str] = field(default_factory=dict)
-    flagged: Counter[FaceFlag] = field(default_factory=Counter)
-    neutral: Neutral | None = None
-
-    @property
-    def face_share(self) -> float:
-        """Share of camera frames in which a face was found; NaN without frames."""
-        return self.frames_with_face / self.frames if self.frames else float("nan")
-
-    def face_words(self) -> dict[str, str]:
-        """What spoke against the picture of the face, and in how many of its frames; empty if nothing did."""
-        told = [
-            f"{FLAG_WORDS[flag].partition(':')[0]} in {100 * count / self.frames:.0f} % of the frames"
-            for flag, count in sorted(self.flagged.items())
-            if count >= LEAST_FLAGGED_SHARE * self.frames
-        ]
-        return {"face": "; ".join(told)} if told else {}
-
-    def to_dict(self) -> dict[str, object]:
-        """For ``--json``."""
-        counts: dict[str, int] = {}
-        for event in self.events:
-            counts[event.trial_type] = counts.get(event.trial_type, 0) + 1
-        return {
-            "folder": str(self.folder),
-            "seconds": self.seconds,
-            "rows": self.rows,
-            "frames": self.frames,
-            "face_share": None if not self.frames else self.face_share,
-            "usable_share": None if not self.frames else self.usable_share,
-            "events": counts,
-            "quality": self.quality_words,
-        }
 
 
 def session_inputs(path: Path) -> Inputs:

@@ -198,18 +198,6 @@ def save_mapping(mapping: ThermalMapping, path: Path) -> None:
     path.write_text(json.dumps(mapping.to_json(), indent=2) + "\n", encoding="utf-8")
 
 
-def load_mapping(path: Path) -> ThermalMapping:
-    """Read it back.
-
-    Raises:
-        DeviceNotFound: No such file.
-        InvalidSignal: Not such a file.
-    """
-    if not path.is_file():
-        raise DeviceNotFound(f"There is no file {path}: make one with 'zygoma calibrate thermal'.")
-    return ThermalMapping.from_json(path.read_text(encoding="utf-8"))
-
-
 def calibrate_thermal(
     session: Path | None,
     *,

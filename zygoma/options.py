@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from acquisition.session import LABEL, check_pseudonym
+from acquisition.stream import DeviceNotFound
 
 if TYPE_CHECKING:
     from processing.thermal_mapping import ThermalMapping
@@ -83,12 +84,19 @@ BoardOption = Annotated[
 
 
 def read_thermal_mapping(path: Path | None) -> ThermalMapping | None:
-    """The mapping in a file of ``zygoma calibrate thermal``; None without a file."""
+    """The mapping in a file of ``zygoma calibrate thermal``; None without a file.
+
+    Raises:
+        DeviceNotFound: No such file.
+        InvalidSignal: Not such a file.
+    """
     if path is None:
         return None
-    from zygoma.calibrate_thermal import load_mapping
+    if not path.is_file():
+        raise DeviceNotFound(f"There is no file {path}: make one with 'zygoma calibrate thermal'.")
+    from processing.thermal_mapping import ThermalMapping
 
-    return load_mapping(path)
+    return ThermalMapping.from_json(path.read_text(encoding="utf-8"))
 
 
 def parse_pseudonym(text: str) -> str:

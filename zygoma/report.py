@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,10 +16,8 @@ from acquisition.session import software_versions, write_atomically
 from fusion.events import CATEGORIES, FaceEvent
 from processing.emg_quality import spoken_name
 from zygoma.shown import EXPRESSION_TYPES, SHOWN_AUS, unit_name
+from zygoma.summary import Summary
 from zygoma.tables import read_columns
-
-if TYPE_CHECKING:
-    from zygoma.analyze import Summary
 
 # One figure per modality: a lane for each quantity, names at the left, one time axis below.
 _LEFT, _WIDTH, _RIGHT = 190, 760, 50

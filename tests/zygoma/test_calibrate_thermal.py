@@ -17,10 +17,10 @@ from hardware.simulated.thermal import to_thermal_px
 from zygoma.calibrate_thermal import (
     MomentCollector,
     calibrate_thermal,
-    load_mapping,
     mapping_from,
     save_mapping,
 )
+from zygoma.options import read_thermal_mapping
 from zygoma.pipeline import Pipeline, PipelineSettings
 from zygoma.simulation import simulated_blocks
 
@@ -73,14 +73,14 @@ def test_the_simulated_persons_face_gives_the_cameras_geometry(
     error = np.hypot(*(mapping.to_thermal(FACE_PX) - to_thermal_px(FACE_PX)).T)
     assert error.max() < 3.0 and mapping.residual_px < 3.0
     save_mapping(mapping, tmp_path / "map.json")
-    np.testing.assert_allclose(load_mapping(tmp_path / "map.json").homography, mapping.homography)
+    np.testing.assert_allclose(read_thermal_mapping(tmp_path / "map.json").homography, mapping.homography)
 
 
 def test_without_a_board_or_a_file_it_says_what_to_do(collector: MomentCollector, tmp_path: Path) -> None:
     with pytest.raises(InvalidSignal, match="heat it"):
         mapping_from(collector.moments[:1], board=(7, 5))
     with pytest.raises(DeviceNotFound, match="zygoma calibrate thermal"):
-        load_mapping(tmp_path / "none.json")
+        read_thermal_mapping(tmp_path / "none.json")
 
 
 def test_two_live_streams_give_a_map_that_carries_a_face_the_thermal_picture_hides(
@@ -99,7 +99,7 @@ def test_two_live_streams_give_a_map_that_carries_a_face_the_thermal_picture_hid
     assert np.hypot(*(made.to_thermal(FACE_PX) - to_thermal_px(FACE_PX)).T).max() < 3.0
 
     specs = {block.spec.kind: block.spec for block in blocks}
-    pipeline = Pipeline(specs, PipelineSettings(thermal_mapping=load_mapping(out)))
+    pipeline = Pipeline(specs, PipelineSettings(thermal_mapping=read_thermal_mapping(out)))
     assert pipeline._thermal is not None
     pipeline._thermal._tracker._find_face = lambda rgb: None
     rows = []

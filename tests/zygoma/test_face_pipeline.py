@@ -12,9 +12,9 @@ from acquisition.stream import Block, Kind
 from fusion.events import FaceEvent
 from processing.face_quality import FaceFlag
 from tests.processing.portraits import camera_spec, portrait
-from zygoma.analyze import Summary
 from zygoma.cli import app
 from zygoma.pipeline import Pipeline, PipelineSettings
+from zygoma.summary import Summary
 
 SPEC = camera_spec("BGR8")
 

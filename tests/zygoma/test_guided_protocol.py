@@ -18,7 +18,7 @@ from zygoma.guided.markers import StimulusMarker, marker, understand
 from zygoma.guided.preflight import Facts, StreamFacts, examine
 from zygoma.guided.protocol import PROTOCOL_BYTES, load_protocol, parse_protocol
 from zygoma.guided.self_report import COLUMNS, ReportRow, SelfReport, parse_report, write_reports
-from zygoma.guided.stimuli import find_stimulus, stimulus_path
+from zygoma.guided.stimuli import stimulus_path
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALL_SCALES = ("valence", "arousal", "emotions", "text")
@@ -253,10 +253,10 @@ def test_reports_are_a_table_with_its_description(tmp_path: Path) -> None:
 
 def test_stimuli_are_found_by_their_id_only(path: Path) -> None:
     protocol = parse_protocol(values(), path)
-    stimulus = find_stimulus(protocol, "joy1")
-    assert stimulus_path(protocol, stimulus) == path.parent.resolve() / "joy.png"
+    stimulus = protocol.stimulus("joy1")
+    assert stimulus_path(protocol.folder, stimulus.file) == path.parent.resolve() / "joy.png"
     with pytest.raises(DeviceNotFound):
-        find_stimulus(protocol, "../joy1")
+        protocol.stimulus("../joy1")
 
 
 GOOD = Facts(

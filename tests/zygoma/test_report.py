@@ -10,8 +10,8 @@ import numpy as np
 
 from acquisition.stream import Block, Channel, Kind, SampleType, StreamSpec
 from fusion.events import FaceEvent
-from zygoma.analyze import Summary
 from zygoma.report import write_report
+from zygoma.summary import Summary
 from zygoma.tables import TableWriter
 
 START_S = 100.0

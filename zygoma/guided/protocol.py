@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from acquisition.session import LABEL, check_pseudonym
-from acquisition.stream import InvalidSignal, Kind
+from acquisition.stream import DeviceNotFound, InvalidSignal, Kind
+from zygoma.guided.stimuli import stimulus_path
 
 Emotion = Literal["happiness", "surprise", "anger", "fear", "disgust", "sadness"]
 Intended = Literal[
@@ -192,6 +193,17 @@ class Protocol(_Strict):
         """All stimuli in order."""
         return (stimulus for block in self.blocks for stimulus in block.stimuli)
 
+    def stimulus(self, stimulus_id: str) -> Stimulus:
+        """The stimulus with that id.
+
+        Raises:
+            DeviceNotFound: There is none.
+        """
+        for stimulus in self.stimuli():
+            if stimulus.id == stimulus_id:
+                return stimulus
+        raise DeviceNotFound(f"The protocol has no stimulus {stimulus_id[:64]!r}.")
+
     def wants(self, kind: Kind) -> bool:
         """Whether a device of that kind is part of the session."""
         return any(device.kind is kind for device in self.devices)
@@ -234,13 +246,11 @@ def parse_protocol(values: dict[str, Any], path: Path) -> Protocol:
     except ValidationError as error:
         lines = [f"{path}: {_sentence(mistake)}" for mistake in error.errors(include_url=False)]
         raise InvalidSignal("\n".join(lines)) from None
-    from zygoma.guided.stimuli import stimulus_path
-
     problems = []
     for block_number, block in enumerate(protocol.blocks):
         for number, stimulus in enumerate(block.stimuli):
             try:
-                stimulus_path(protocol, stimulus)
+                stimulus_path(protocol.folder, stimulus.file)
             except InvalidSignal as error:
                 problems.append(f"{path}: blocks[{block_number}].stimuli[{number}].file: {error}")
     if problems:

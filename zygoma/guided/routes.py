@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from acquisition.stream import DeviceNotFound, InvalidSignal
 from zygoma.guided.screen import screen
 from zygoma.guided.steps import NotNow, View
-from zygoma.guided.stimuli import MEDIA_TYPES, find_stimulus, stimulus_path
+from zygoma.guided.stimuli import MEDIA_TYPES, stimulus_path
 from zygoma.guided.words import REASON_CHARACTERS
 from zygoma.monitor.access import OperatorOnly
 
@@ -99,7 +99,7 @@ def session_router(session: GuidedSession) -> APIRouter:
     @router.get("/participant/stimulus/{stimulus_id}")
     def stimulus_file(stimulus_id: str) -> FileResponse:
         try:
-            path = stimulus_path(session.protocol, find_stimulus(session.protocol, stimulus_id))
+            path = stimulus_path(session.protocol.folder, session.protocol.stimulus(stimulus_id).file)
         except (DeviceNotFound, InvalidSignal) as error:
             raise HTTPException(404, str(error)) from None
         if path is None:

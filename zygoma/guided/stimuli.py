@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from acquisition.stream import DeviceNotFound, InvalidSignal
-from zygoma.guided.protocol import Protocol, Stimulus
+from acquisition.stream import InvalidSignal
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -21,34 +20,26 @@ MEDIA_TYPES = {
 """What a file is served as; never guessed from its content."""
 
 
-def stimulus_path(protocol: Protocol, stimulus: Stimulus) -> Path | None:
+def stimulus_path(folder: Path, file: str | None) -> Path | None:
     """The file of a stimulus; None for an external program.
+
+    Args:
+        folder: Of the protocol.
+        file: As the protocol names it.
 
     Raises:
         InvalidSignal: It lies outside the protocol's folder (links are followed), or is not there.
     """
-    if stimulus.file is None:
+    if file is None:
         return None
-    folder = protocol.folder.resolve()
+    folder = folder.resolve()
     try:
-        path = (folder / stimulus.file).resolve()
+        path = (folder / file).resolve()
         inside, there = path.is_relative_to(folder), path.is_file()
     except (OSError, ValueError):
         inside = there = False
     if not inside:
-        raise InvalidSignal(f"{stimulus.file!r} is not inside the protocol's folder; put it there")
+        raise InvalidSignal(f"{file!r} is not inside the protocol's folder; put it there")
     if not there:
-        raise InvalidSignal(f"{stimulus.file!r} is not there; put the file into {folder}")
+        raise InvalidSignal(f"{file!r} is not there; put the file into {folder}")
     return path
-
-
-def find_stimulus(protocol: Protocol, stimulus_id: str) -> Stimulus:
-    """The stimulus with that id.
-
-    Raises:
-        DeviceNotFound: The protocol has none.
-    """
-    for stimulus in protocol.stimuli():
-        if stimulus.id == stimulus_id:
-            return stimulus
-    raise DeviceNotFound(f"The protocol has no stimulus {stimulus_id[:64]!r}.")
