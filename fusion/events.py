@@ -180,6 +180,11 @@ class FaceEvent:
         return cls.from_dict(record)
 
 
+def confidence_of(log_odds: float) -> float:
+    """Probability 0-1 of an event with these log-odds: evidence and prior together."""
+    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, log_odds))))
+
+
 _NUMBERS = (
     "onset",
     "duration",

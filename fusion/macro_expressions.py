@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from acquisition.stream import StreamSpec
-from fusion.events import FaceEvent
+from fusion.events import FaceEvent, confidence_of
 from fusion.explanation import explain_macro, main_branches, main_muscles
 from fusion.rules import CATEGORY_OF, code
 from fusion.speech import LOWER_FACE_UNITS, Speech
@@ -26,6 +26,19 @@ EXPRESSIVE_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 22, 23, 24, 28)
 
 LOOSE_UNITS = frozenset({5, 7, 10, 14, 17, 20, 22, 23, 24})
 """AUs that need a stronger reading to begin an expression."""
+
+SYNERGISTS: dict[int, frozenset[int]] = {
+    12: frozenset({6, 7, 10, 11, 12, 14, 15, 16, 17, 20, 25}),
+    6: frozenset({6, 7, 12}),
+    4: frozenset({1, 2, 4, 7, 9}),
+    1: frozenset({1, 2, 5}),
+    2: frozenset({1, 2, 5}),
+    5: frozenset({1, 2, 5}),
+    9: frozenset({4, 6, 7, 9, 10, 12, 17}),
+    10: frozenset({6, 7, 9, 10, 12, 17}),
+}
+"""AUs whose regions move along when an expression of the key's AU begins or ends (section 3.2.1: facial
+muscles rarely contract individually)."""
 
 MOUTH_UNITS = (16, 25, 26, 27)
 """AUs that speech moves all the time: they join an expression, but do not make one."""
@@ -275,7 +288,7 @@ class MacroExpressions:
             emotions=coding.emotions,
             muscles=main_muscles(ordered),
             nerve_branches=main_branches(ordered),
-            confidence=1.0 / (1.0 + math.exp(-min(logit, 30.0))),
+            confidence=confidence_of(logit),
             evidence_camera=logit,
             masked_by=self._mask_of(seed, onset, offset),
             id=named[0].id,

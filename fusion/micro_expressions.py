@@ -13,14 +13,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fusion.blinks import Blinks, is_blink
-from fusion.candidates import Candidate, asymmetry_of, duration_criteria, ended, side_of
+from fusion.candidates import Candidate, duration_criteria, ended, side_of
 from fusion.emg_evidence import LEAD_S, EmgEvidence, EmgSupport
-from fusion.events import FaceEvent, TrialType
-from fusion.explanation import Hiding, explain_micro, explain_sub_visible, main_branches, main_muscles
-from fusion.macro_expressions import EXPRESSIVE_UNITS, MACRO_MINIMUM_S, Activity, MacroExpressions, salient
+from fusion.events import FaceEvent, TrialType, confidence_of
+from fusion.explanation import Hiding, explain_micro, main_branches, main_muscles
+from fusion.macro_expressions import (
+    EXPRESSIVE_UNITS,
+    MACRO_MINIMUM_S,
+    SYNERGISTS,
+    Activity,
+    MacroExpressions,
+    salient,
+)
 from fusion.rules import code
 from fusion.speech import LOWER_FACE_UNITS, Speech
-from fusion.sub_visible import Twitch, twitch_of
+from fusion.sub_visible import SubVisible
 from fusion.witness import UnitWitness
 from processing.findings import Movement
 
@@ -29,19 +36,6 @@ BLINK_UNITS = frozenset({1, 2, 4, 5, 6, 7, 43})
 
 SNIFF_UNITS = frozenset({9})
 """AUs that a sniff looks like."""
-
-SYNERGISTS: dict[int, frozenset[int]] = {
-    12: frozenset({6, 7, 10, 11, 12, 14, 15, 16, 17, 20, 25}),
-    6: frozenset({6, 7, 12}),
-    4: frozenset({1, 2, 4, 7, 9}),
-    1: frozenset({1, 2, 5}),
-    2: frozenset({1, 2, 5}),
-    5: frozenset({1, 2, 5}),
-    9: frozenset({4, 6, 7, 9, 10, 12, 17}),
-    10: frozenset({6, 7, 9, 10, 12, 17}),
-}
-"""AUs whose regions move along when an expression of the key's AU begins or ends (section 3.2.1: facial
-muscles rarely contract individually)."""
 
 OUTVOTED = frozenset({"gaze", "head", "flicker", "ripple", "faint"})
 """Vetoes that concern the picture only, which the muscle's EMG may outvote. Blinks, speech, sniffs and
@@ -122,6 +116,18 @@ class MicroExpressions:
         self._witness = witness
         self.dropped: Counter[str] = Counter()
         """How many candidates were let go, by veto; ``weak`` for those below the operating point."""
+        self._sub_visible: SubVisible | None = None
+        if self.settings.emg_alone and macro is not None:
+            self._sub_visible = SubVisible(
+                macro,
+                blinks,
+                emg,
+                speech,
+                self.dropped,
+                least_z=self.settings.emg_alone_z,
+                weight=self.settings.emg_weight,
+                threshold=self.settings.me_threshold,
+            )
         self.reset()
 
     def reset(self) -> None:
@@ -129,8 +135,8 @@ class MicroExpressions:
         self._candidates: list[Candidate] = []
         self._moving: dict[int, Movement] = {}
         self._thermal: list[Movement] = []
-        self._seen: list[tuple[float, float]] = []
-        self._used: set[tuple[str, float]] = set()
+        if self._sub_visible is not None:
+            self._sub_visible.reset()
 
     def add_movement(self, movement: Movement) -> None:
         """Take a movement, provisional, confirmed or withdrawn, in the order in which they were found."""
@@ -138,8 +144,8 @@ class MicroExpressions:
             self._moving[movement.id] = movement
             return
         self._moving.pop(movement.id, None)
-        if movement.vetoes != FAINT:
-            self._seen.append((movement.onset_s, movement.offset_s))
+        if self._sub_visible is not None and movement.vetoes != FAINT:
+            self._sub_visible.see(movement)
         if not OUTVOTED.intersection(movement.vetoes):
             self._speech.add(movement)
         for candidate in self._candidates:
@@ -169,11 +175,10 @@ class MicroExpressions:
                 event = self._decide(candidate, emg_until_s)
                 if event is not None:
                     events.append(event)
-        if self.settings.emg_alone and self._macro is not None:
-            events += self._sub_visible(time_s, emg_until_s, flush)
+        if self._sub_visible is not None:
+            events += self._sub_visible.step(time_s, emg_until_s, flush)
         self._moving = {key: move for key, move in self._moving.items() if move.found_s > time_s - 1.5}
         self._thermal = [move for move in self._thermal if move.found_s > time_s - 3.0]
-        self._seen = [span for span in self._seen if span[1] > time_s - 4.0]
         self._emg.forget_before(time_s - 4.0)
         return events
 
@@ -266,8 +271,8 @@ class MicroExpressions:
                 return None  # The action units tell it.
             trial_type = "macro_expression"
         bursts = [support for support in supports if support.burst is not None]
-        if counted:
-            self._used |= {(each.burst.channel, each.burst.onset_s) for each in bursts if each.burst}
+        if counted and self._sub_visible is not None:
+            self._sub_visible.told(each.burst for each in bursts if each.burst is not None)
         told = self._told_units(members)
         coding = code(told)
         side, asymmetry = side_of(members)
@@ -286,7 +291,7 @@ class MicroExpressions:
             emotions=coding.emotions,
             muscles=main_muscles(told),
             nerve_branches=main_branches(told),
-            confidence=_logistic(logit),
+            confidence=confidence_of(logit),
             evidence_camera=camera,
             evidence_emg=emg,
             evidence_thermal=thermal,
@@ -438,83 +443,3 @@ class MicroExpressions:
         mask = max(near, key=lambda each: (each.referenced, each.peak * each.duration_s, -each.number))
         mask.referenced = True
         return mask
-
-    # EMG without visible movement
-
-    def _sub_visible(self, time_s: float, emg_until_s: float, flush: bool) -> list[FaceEvent]:
-        events = []
-        known = [burst for burst in self._emg.bursts if flush or burst.found_s <= emg_until_s]
-        for burst in known:
-            key = (burst.channel, burst.onset_s)
-            if key in self._used or not (flush or time_s >= burst.offset_s + 1.5):
-                continue
-            twitch = twitch_of(burst, known)
-            self._used.add(key)
-            if twitch is None:
-                continue
-            told = any((each.channel, each.onset_s) in self._used - {key} for each in twitch.bursts)
-            self._used |= {(each.channel, each.onset_s) for each in twitch.bursts}
-            if not told and twitch.main.peak_z >= self.settings.emg_alone_z:
-                event = self._sub_visible_event(twitch, emg_until_s)
-                if event is not None:
-                    events.append(event)
-        self._used = {key for key in self._used if key[1] > time_s - 10.0}
-        return events
-
-    def _sub_visible_event(self, twitch: Twitch, emg_until_s: float) -> FaceEvent | None:
-        burst, unit = twitch.main, twitch.unit
-        reason = self._explains(twitch)
-        evidence = burst.quality * min(4.0, 0.5 * (burst.peak_z - self.settings.emg_alone_z) + 1.0)
-        logit = self.settings.emg_weight * evidence
-        if reason or logit < self.settings.me_threshold:
-            self.dropped.update([reason or "weak"])
-            return None
-        coding = code([unit])
-        # Dated to the movement that it should have caused.
-        span = self._emg.span(burst.channel, burst.onset_s, burst.offset_s, emg_until_s)
-        onset, offset = span or (twitch.onset_s + LEAD_S, twitch.offset_s + LEAD_S)
-        apex = min(max(burst.peak_s + LEAD_S, onset), offset)
-        duration = offset - onset
-        return FaceEvent(
-            onset=onset,
-            duration=duration,
-            trial_type="micro_expression",
-            apex=apex,
-            action_units=(unit,),
-            side=twitch.side,
-            asymmetry=asymmetry_of(twitch.side),
-            category=coding.category,
-            emotions=coding.emotions,
-            muscles=main_muscles([unit]),
-            nerve_branches=main_branches([unit]),
-            confidence=_logistic(logit),
-            evidence_emg=evidence,
-            vetoes=("sub-visible",),
-            criteria=duration_criteria(duration, apex - onset),
-            id=f"emg-{burst.channel}-{round(1000 * burst.onset_s)}",
-            explanation=explain_sub_visible(unit, twitch.side, duration, burst.peak_z, coding.category),
-        )
-
-    def _explains(self, twitch: Twitch) -> str:
-        """What is seen after all, or else made a muscle fire; empty for nothing."""
-        if any(onset < twitch.offset_s + 0.1 and offset > twitch.onset_s for onset, offset in self._seen):
-            return "visible"
-        if self._blinks is not None and any(
-            is_blink(self._blinks, each.channel, each) for each in twitch.bursts
-        ):
-            return "blink"
-        if twitch.unit in LOWER_FACE_UNITS and self._speech.around(twitch.onset_s):
-            return "speech"
-        assert self._macro is not None
-        kin = SYNERGISTS.get(twitch.unit, frozenset({twitch.unit}))
-        seen = any(
-            activity.unit in kin
-            and activity.onset_s - 0.5 < twitch.offset_s
-            and activity.offset_s + 0.5 > twitch.onset_s
-            for activity in self._macro.activities()
-        )
-        return "macro_edge" if seen else ""
-
-
-def _logistic(logit: float) -> float:
-    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
