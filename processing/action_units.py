@@ -126,15 +126,17 @@ _CROSS_TALK = 0.1
 _RESTING = 0.2
 """A face whose every action stays below this shows its skin at rest."""
 
-_FACS_LEVELS = ((0.05, ""), (0.2, "A"), (0.4, "B"), (0.6, "C"), (0.8, "D"))
+FACS_LEVELS: tuple[tuple[str, float], ...] = (("A", 0.05), ("B", 0.2), ("C", 0.4), ("D", 0.6), ("E", 0.8))
+"""FACS letters with the intensity from which each holds; below the first an AU is absent."""
+
+FACS_LEVEL_WORDS = " ".join(f"{letter}={bound:g}" for letter, bound in FACS_LEVELS)
+"""`FACS_LEVELS` as the metadata of a stream or table carry them."""
 
 
 def facs_level(intensity: float) -> str:
     """FACS letter A-E of an intensity 0-1, empty where the AU is absent: presence and letter always agree."""
-    for bound, letter in _FACS_LEVELS:
-        if intensity < bound:
-            return letter
-    return "E"
+    reached = [letter for letter, bound in FACS_LEVELS if intensity >= bound]
+    return reached[-1] if reached else ""
 
 
 _KNEE = 0.6

@@ -16,7 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec
-from processing.action_units import ActionUnitEstimator, action_unit_channels, no_face_row
+from processing.action_units import (
+    FACS_LEVEL_WORDS,
+    ActionUnitEstimator,
+    action_unit_channels,
+    no_face_row,
+)
 from processing.face_quality import FLAG_BITS, FaceFlag, FaceQuality, confidence_left
 from processing.landmarks import FaceMesh, FaceObservation
 from processing.motion import RegionMotion
@@ -174,7 +179,13 @@ class CameraChain:
             )
 
         return (
-            derived(Kind.ACTION_UNITS, "action-units", action_unit_channels(), flag_bits=FLAG_BITS),
+            derived(
+                Kind.ACTION_UNITS,
+                "action-units",
+                action_unit_channels(),
+                flag_bits=FLAG_BITS,
+                facs_levels=FACS_LEVEL_WORDS,
+            ),
             derived(Kind.FACE_MOTION, "face-motion", self._motion.channels),
         )
 

@@ -22,8 +22,9 @@ class TableWriter:
     """Collects the blocks of one derived stream and writes them as one Parquet table.
 
     The table has one row per sample: ``time_s`` (seconds since the recording's start), then one column per
-    channel. Each column's unit is in its field metadata. Rows are written in groups, so a long recording
-    does not have to fit in memory. The file appears under its name only when it is whole.
+    channel. Each column's unit is in its field metadata, the stream's metadata in the schema's. Rows are
+    written in groups, so a long recording does not have to fit in memory. The file appears under its name
+    only when it is whole.
 
     Args:
         path: Where the table goes; replaced if it exists (derivatives can always be made again).
@@ -77,6 +78,8 @@ class TableWriter:
         fields += [_field(channel.label, pa.float32(), channel.unit) for channel in spec.channels]
         fields += [_field(name, pa.float32(), unit) for name, unit in self._extra.items()]
         about = {"stream": spec.name, "kind": str(spec.kind), "nominal_rate_hz": repr(spec.rate_hz)}
+        # What codes and bits in the rows mean stands in the stream's own metadata.
+        about = {**spec.metadata, **about}
         return pa.schema(fields, metadata=about)
 
     def _write_group(self) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from acquisition.stream import Kind
 from fusion.events import FaceEvent
+from processing.action_units import facs_level
 from processing.face_quality import flags_in, words
 from zygoma.shown import EXPRESSION_TYPES, SHOWN_AUS, unit_name
 from zygoma.state import Snapshot
@@ -86,7 +87,7 @@ def _banner(snapshot: Snapshot) -> Text:
 def _action_units(snapshot: Snapshot) -> Panel:
     row = snapshot.rows.get(Kind.ACTION_UNITS, {})
     table = Table.grid(padding=(0, 1))
-    sides: tuple[JustifyMethod, ...] = ("right", "right", "left", "left", "right")
+    sides: tuple[JustifyMethod, ...] = ("right", "right", "left", "left", "right", "left")
     for justify in sides:
         table.add_column(justify=justify)
     for au in SHOWN_AUS:
@@ -99,6 +100,7 @@ def _action_units(snapshot: Snapshot) -> Panel:
             bar(left, 10),
             Text(unit_name(au), style="dim"),
             Text(f"{number(both, '.2f')} ±{number(error, '.2f')}"),
+            Text(facs_level(both), style="bold"),
         )
     found = row.get("face", 0.0) > 0
     title = "Action units  (subject's right │ left)" if found else "Action units  [red]no face[/red]"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +51,15 @@ def test_a_table_holds_the_same_rows_whatever_the_blocks(
 
 def test_units_are_in_the_file_and_no_partial_file_stays(tmp_path: Path) -> None:
     writer = TableWriter(tmp_path / "valence.parquet", 0.0)
-    writer.add(block(0, 3))
+    plain = block(0, 3)
+    told = replace(plain.spec, metadata={"reasons": "1=no face"})
+    writer.add(Block(told, plain.timestamps, plain.data, plain.first))
     assert not (tmp_path / "valence.parquet").exists()
     writer.close()
     schema = pq.read_schema(tmp_path / "valence.parquet")
     assert schema.field("valence").metadata[b"unit"] == b"normalized"
     assert schema.field("time_s").metadata[b"unit"] == b"seconds"
+    assert schema.metadata[b"reasons"] == b"1=no face"
     assert [path.name for path in tmp_path.iterdir()] == ["valence.parquet"]
 
 

@@ -73,7 +73,7 @@ def test_everything_an_operator_needs_is_on_the_screen() -> None:
     for wanted in (
         "SIMULATED",
         "AU12",
-        "0.60 ±0.05",
+        "0.60 ±0.05 D",
         "+0.42 ±0.11",
         "camera 70 %",
         "133",

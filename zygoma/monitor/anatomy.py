@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from processing.action_units import FACS_LEVELS
 from processing.face_quality import CONFIDENCE_LEFT, FLAG_WORDS, FaceFlag
 from processing.muscle_fields import JAW, MUSCLES
 from zygoma.shown import SHOWN_AUS, unit_name
@@ -15,7 +16,8 @@ STROKES_DRAWN = 2
 
 @cache
 def anatomy() -> dict[str, Any]:
-    """``units``: the action units to show with their names; ``muscles``: their pulls; ``flags``: see below.
+    """``units``: the action units to show with their names; ``levels``: FACS letters, each with the intensity
+    that it begins at, ascending; ``muscles``: their pulls; ``flags``: see below.
 
     A pull has landmark numbers ``anchors`` (subject's right, left) and the displacement at full contraction,
     ``outward`` and ``up``, in inter-ocular distances. A flag is a ``bit`` of the ``flags`` channel, what it
@@ -23,6 +25,7 @@ def anatomy() -> dict[str, Any]:
     """
     return {
         "units": [{"number": number, "name": unit_name(number)} for number in SHOWN_AUS],
+        "levels": [{"letter": letter, "from": bound} for letter, bound in FACS_LEVELS],
         "muscles": [
             {
                 "unit": muscle.action_unit,

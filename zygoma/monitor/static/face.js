@@ -49,13 +49,14 @@ export class FacePanel {
       const right = element("span", "bar right");
       const left = element("span", "bar left");
       const value = element("span", "value", "–");
+      const level = element("b", "level");
       right.append(element("i"));
       left.append(element("i"));
       const name = element("span", "name");
       name.append(element("b", "", `AU${unit.number}`), element("span", "", unit.name));
-      row.append(name, right, left, value);
+      row.append(name, right, left, value, level);
       host.append(row);
-      this.bars.set(unit.number, { row, unit, right: right.firstChild, left: left.firstChild, value });
+      this.bars.set(unit.number, { row, unit, right: right.firstChild, left: left.firstChild, value, level });
     }
   }
 
@@ -197,7 +198,7 @@ export class FacePanel {
     const time = this.picture.stamp;
     this.tellDoubts(series ? series.at("flags", time) : NaN, now - time);
     if (!series) return;
-    for (const { row, unit, right, left, value } of this.bars.values()) {
+    for (const { row, unit, right, left, value, level } of this.bars.values()) {
       const strengths = [intensity(series, unit.number, "right", time), intensity(series, unit.number, "left", time)];
       const both = series.at(`AU${unit.number}`, time);
       [right, left].forEach((bar, at) => {
@@ -206,13 +207,19 @@ export class FacePanel {
       });
       row.classList.toggle("active", both >= ACTIVE);
       setText(value, number(both, 2));
-      row.setAttribute("aria-label", `AU${unit.number} ${unit.name} ${number(both, 2)}`);
+      setText(level, this.level(both));
+      row.setAttribute("aria-label", `AU${unit.number} ${unit.name} ${number(both, 2)} ${this.level(both)}`);
     }
     const degrees = ["pitch", "yaw", "roll"].map((angle) => `${angle} ${number(series.at(`${angle}_deg`, time), 0, true)}°`);
     const lids = Math.max(series.at("blink_left", time), series.at("blink_right", time));
     const found = series.at("face", time) > 0;
     setText(document.getElementById("pose"), found ? `${degrees.join("  ")}${lids > BLINK ? "  blink" : ""}` : "no face");
     this.tags(series, time);
+  }
+
+  /** FACS letter of an intensity; empty where the action unit is absent. */
+  level(intensity) {
+    return this.anatomy.levels.findLast((level) => intensity >= level.from)?.letter ?? "";
   }
 
   /** What speaks against the picture, in words that an operator can act on. */
