@@ -16,8 +16,7 @@ from typing import TypeAlias
 
 from acquisition.stream import DeviceNotFound
 from hardware.thermal_formats import MODELS, ThermalModel
-
-_SYSFS = Path("/sys/class/video4linux")
+from hardware.video_nodes import SYSFS, video_nodes
 
 Ioctl: TypeAlias = Callable[[int, bytearray], None]
 """Sends a request with its structure, which the driver fills in; raises OSError where there is no answer."""
@@ -89,21 +88,14 @@ def frame_sizes(ask: Ioctl, fourcc: str) -> frozenset[tuple[int, int]]:
     return frozenset(sizes)
 
 
-def find_thermal_cameras(sysfs: Path = _SYSFS, sizes: Sizes = offered_sizes) -> tuple[ThermalPlace, ...]:
+def find_thermal_cameras(sysfs: Path = SYSFS, sizes: Sizes = offered_sizes) -> tuple[ThermalPlace, ...]:
     """Known thermal cameras that are plugged in (Linux; elsewhere drivers do not tell before opening)."""
     found = []
-    for node in sorted(sysfs.glob("video*"), key=lambda node: (len(node.name), node.name)):
-        number = node.name.removeprefix("video")
-        # A camera has further nodes for metadata; pictures come from the one with index 0.
-        if not number.isdigit() or _line(node / "index") not in ("0", ""):
-            continue
-        usb = (node / "device").resolve().parent
-        usb_id = f"{_line(usb / 'idVendor')}:{_line(usb / 'idProduct')}".lower()
-        name = _line(node / "name")
-        models = _models_of(usb_id, f"{name} {_line(usb / 'product')}".lower())
+    for node in video_nodes(sysfs):
+        models = _models_of(node.usb_id, f"{node.name} {node.product}".lower())
         if models:
-            model = _of_size(models, int(number), sizes)
-            found.append(ThermalPlace(model, int(number), _line(usb / "serial"), name))
+            model = _of_size(models, node.number, sizes)
+            found.append(ThermalPlace(model, node.number, node.serial, node.name))
     return tuple(found)
 
 
@@ -175,13 +167,6 @@ def _of_size(models: Sequence[ThermalModel], node: int, sizes: Sizes) -> Thermal
         if offered & {(model.width, rows) for rows in (model.raw_height, model.height + model.telemetry_rows)}
     )
     return next(fitting, first)
-
-
-def _line(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def _number(text: str) -> int | None:

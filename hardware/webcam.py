@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -36,11 +36,11 @@ from acquisition.stream import (
     empty_block,
 )
 from hardware.jpeg import captured_jpeg, encode_jpeg
+from hardware.video_nodes import SYSFS, VideoNode, same_camera, video_nodes
 
 CaptureFactory: TypeAlias = Callable[[int | str], Any]
 """Makes a cv2.VideoCapture, or something that behaves like one, for a device."""
 
-_SYSFS = Path("/sys/class/video4linux")
 _BY_ID = Path("/dev/v4l/by-id")
 _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 _FIRST_PICTURES = 5
@@ -74,20 +74,14 @@ def open_capture(device: int | str) -> Any:
 
 
 def list_webcams(
-    *, sysfs: Path = _SYSFS, capture: CaptureFactory = open_capture, linux: bool | None = None
+    *, sysfs: Path = SYSFS, capture: CaptureFactory = open_capture, linux: bool | None = None
 ) -> list[dict[str, str]]:
     """Cameras on this machine as ``{"id": "0", "description": "Integrated Camera"}``, by number.
 
     On Linux they are listed without being opened; elsewhere the first four numbers are tried.
     """
     if sys.platform.startswith("linux") if linux is None else linux:
-        found = []
-        for node in sorted(sysfs.glob("video*"), key=lambda node: (len(node.name), node.name)):
-            number = node.name.removeprefix("video")
-            # A camera has further nodes for metadata; pictures come from the one with index 0.
-            if number.isdigit() and _line(node / "index") in ("0", ""):
-                found.append({"id": number, "description": _line(node / "name") or "camera"})
-        return found
+        return [{"id": str(node.number), "description": node.name or "camera"} for node in video_nodes(sysfs)]
     return [camera for number in range(4) if (camera := _tried(number, capture))]
 
 
@@ -101,13 +95,6 @@ def _tried(number: int, capture: CaptureFactory) -> dict[str, str]:
         device.release()
 
 
-def _line(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""
-
-
 class Webcam(OpenedSource):
     """A camera `Source`.
 
@@ -115,6 +102,9 @@ class Webcam(OpenedSource):
     doing; where the driver itself tells that moment on this clock (V4L2), its word counts. The frame number
     counts every frame the camera gave, so that those which were damaged, or dropped because `read` was called
     too seldom, show as a gap. `notes` says in sentences where the camera does not give what it was asked for.
+
+    A camera that was unplugged is lost (`DeviceLost`); closed and opened again, this is the same camera
+    wherever it is plugged in now, as far as the system tells cameras apart (Linux does).
     """
 
     def __init__(
@@ -127,6 +117,7 @@ class Webcam(OpenedSource):
         rate_hz: float = 30.0,
         name: str | None = None,
         capture: CaptureFactory = open_capture,
+        nodes: Callable[[], Sequence[VideoNode]] = video_nodes,
     ) -> None:
         """Describe a camera; it is opened by `open`.
 
@@ -136,8 +127,12 @@ class Webcam(OpenedSource):
             width, height, rate_hz: Asked for; `spec` tells after `open` what the camera gives.
             name: Stream name; left out: made from the device.
             capture: Makes the capture object.
+            nodes: Lists the cameras that are plugged in; empty where the system does not tell.
         """
         self._device = device
+        self._nodes = nodes
+        self._known: VideoNode | None = None
+        self._others: list[VideoNode] = []
         self._clock = clock
         self._factory = capture
         self._asked = (width, height, rate_hz)
@@ -177,7 +172,7 @@ class Webcam(OpenedSource):
         """
         if self._capture is not None:
             return
-        capture = self._factory(self._device)
+        capture = self._factory(self._place())
         if not capture.isOpened():
             capture.release()
             raise DeviceNotFound(self._why_closed())
@@ -196,6 +191,20 @@ class Webcam(OpenedSource):
             raise
         self._thread = threading.Thread(target=self._grab_on, name=f"webcam-{self._device}", daemon=True)
         self._thread.start()
+
+    def _place(self) -> int | str:
+        """What to open: the camera asked for, and from then on that very camera."""
+        nodes = self._nodes()
+        if self._known is None:
+            path = _path(self._device)
+            found = "" if path is None else path.resolve().name
+            self._known = next((node for node in nodes if found == f"video{node.number}"), None)
+            self._others = [node for node in nodes if node is not self._known]
+            return self._device
+        node = same_camera(self._known, nodes, self._others)
+        if node is None:
+            raise DeviceNotFound(f"Camera {self._device} ({self._known.name}) is not plugged in.")
+        return node.number
 
     def _describe(self) -> None:
         """Find out what the camera gives: size, coding, rate, and whose stamps."""
@@ -321,8 +330,7 @@ class Webcam(OpenedSource):
             self._failures += 1
             if self._failures >= _FAILURES_LOST or self._clock() - self._last_s > _STALL_LOST_S:
                 raise DeviceLost(
-                    f"Camera {self._device} stopped giving pictures; check its cable, plug it in again and "
-                    "restart the publisher."
+                    f"Camera {self._device} stopped giving pictures; check its cable and plug it in again."
                 )
             return None
         stamp_s, before_s = self._stamp(), self._last_s
@@ -397,7 +405,7 @@ class Webcam(OpenedSource):
             self._capture = None
 
     def _why_closed(self) -> str:
-        path = _node(self._device)
+        path = _path(self._device)
         if path is not None and path.exists():
             if not os.access(path, os.R_OK | os.W_OK):
                 return (
@@ -411,7 +419,7 @@ class Webcam(OpenedSource):
         )
 
 
-def _node(device: int | str) -> Path | None:
+def _path(device: int | str) -> Path | None:
     if isinstance(device, int):
         return Path(f"/dev/video{device}")
     return Path(device) if device.startswith("/") else None
@@ -419,14 +427,15 @@ def _node(device: int | str) -> Path | None:
 
 def _stable_id(device: int | str) -> str:
     """An identity that survives replugging where udev knows one, else the device itself."""
-    node = _node(device)
-    if node is not None and _BY_ID.is_dir():
+    path = _path(device)
+    if path is not None and _BY_ID.is_dir():
         for link in sorted(_BY_ID.iterdir()):
-            if link.resolve() == node.resolve():
+            if link.resolve() == path.resolve():
                 return link.name
     return re.sub(r"[^\w.-]", "_", str(device))
 
 
 def _description(device: int | str) -> str:
-    node = _node(device)
-    return (_line(_SYSFS / node.name / "name") if node is not None else "") or f"camera {device}"
+    path = _path(device)
+    names = {f"video{node.number}": node.name for node in video_nodes()}
+    return (names.get(path.resolve().name, "") if path is not None else "") or f"camera {device}"

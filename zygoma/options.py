@@ -187,6 +187,11 @@ def say(sentence: str) -> None:
     console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
+def warn(sentence: str) -> None:
+    """The same on stderr, for what a person should look after."""
+    errors.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
 def print_json(value: object) -> None:
     """One JSON object on one line, flushed, so that a program may read it as it comes."""
     print(json.dumps(value), flush=True)

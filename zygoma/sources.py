@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from acquisition import network
 from acquisition.clock import lsl_clock
 from acquisition.stream import DeviceNotFound, InvalidSignal, Kind, Source
 from processing.camera import MIRRORED
-from zygoma.options import errors, say
+from zygoma.options import say, warn
 from zygoma.publish import publish
 from zygoma.signals import orphaned, stop_signals
 
@@ -113,7 +114,8 @@ def _hardware(request: SourceRequest) -> Source:
         clock=lsl_clock,
         sleep=time.sleep,
         tlinear=request.tlinear,
-        on_notice=lambda sentence: errors.print(sentence, highlight=False),
+        give_up_s=math.inf,
+        on_notice=warn,
     )
 
 
@@ -185,4 +187,4 @@ def publish_until_stopped(
         def over() -> bool:
             return stop.is_set() or orphaned()
 
-        publish(source, until=over, on_notice=notices, name=name, metadata=metadata)
+        publish(source, until=over, on_notice=notices, on_loss=warn, name=name, metadata=metadata)

@@ -16,6 +16,7 @@ from acquisition.clock import ManualClock
 from acquisition.stream import DeviceLost, DeviceNotFound, FrameFormat, Source
 from hardware import webcam
 from hardware.jpeg import captured_jpeg
+from hardware.video_nodes import VideoNode
 from hardware.webcam import Webcam, list_webcams
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -219,6 +220,29 @@ def test_a_camera_can_be_opened_again(clock):
     for _ in range(2):
         with source:
             assert source.read(5.0).first == 0
+
+
+def test_a_camera_plugged_in_elsewhere_is_opened_where_it_is_now(clock):
+    mine = VideoNode(0, "HD Webcam", "046d:0825", serial="S1", port="1-1")
+    other = VideoNode(1, "HD Webcam", "046d:0825", serial="S2", port="1-2")
+    plugged = [mine, other]
+    opened: list[int | str] = []
+
+    def capture(device: int | str) -> FakeCapture:
+        opened.append(device)
+        return FakeCapture(clock, ["ok"])
+
+    source = Webcam("/dev/video0", clock=clock, capture=capture, nodes=lambda: list(plugged))
+    with source:
+        assert len(source.read(5.0)) == 1
+    # Pulled out; a third camera gets its number, and it is put into another port.
+    plugged[:] = [VideoNode(0, "HD Webcam", "046d:0825", serial="S3", port="1-1"), other]
+    with pytest.raises(DeviceNotFound, match="not plugged in"):
+        source.open()
+    plugged.append(VideoNode(7, "HD Webcam", "046d:0825", serial="S1", port="1-4"))
+    with source:
+        assert len(source.read(5.0)) == 1
+    assert opened == ["/dev/video0", 7]
 
 
 def test_a_camera_without_pictures(clock):
