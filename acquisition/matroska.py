@@ -183,7 +183,7 @@ class FrameReader:
     def frames(self, from_media_s: float = 0.0) -> Iterator[tuple[float, Frame]]:
         """Frames in order as (media time in seconds, frame), from a media time on.
 
-        A frame whose bytes are not all there is left out, and so is what lies behind it.
+        A frame whose bytes are not all there, or are not what was written, is left out.
         """
         from_ms = round(from_media_s * 1000)
         with _opened(self.path) as container:
@@ -202,7 +202,7 @@ class FrameReader:
                 try:
                     (picture,) = packet.decode()
                 except (av.error.FFmpegError, ValueError):
-                    return
+                    continue
                 yield packet.pts / 1000, to_centi_celsius(picture.to_ndarray())
 
     def media_times_s(self) -> NDArray[np.float64]:
@@ -290,8 +290,8 @@ def _whole_packets(container: Any, stream: Any) -> Iterator[Any]:
         for packet in container.demux(stream):
             if packet.size == 0:
                 continue  # PyAV's end mark
-            if packet.is_corrupt or packet.pts is None:
-                return
-            yield packet
+            # Behind a damaged stretch the demuxer finds the next cluster, which is the next frame.
+            if not packet.is_corrupt and packet.pts is not None:
+                yield packet
     except av.error.FFmpegError:
         return

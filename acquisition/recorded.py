@@ -24,6 +24,7 @@ from acquisition.stream import (
     Samples,
     SampleType,
     StreamSpec,
+    ZygomaError,
 )
 from acquisition.xdf_header import FrameIndex
 from acquisition.xdf_reader import XdfFile, XdfStream
@@ -35,6 +36,10 @@ RESET_OFFSET_S, RESET_TIME_S = 1.0, 5.0
 """A clock whose offset and whose own time both jump by more between two measurements was set anew."""
 
 Span = tuple[int, int]
+
+
+class FramesLost(ZygomaError):
+    """A file of frames is there and gives back none of them."""
 
 
 class RecordedStream(Protocol):
@@ -50,8 +55,11 @@ class RecordedStream(Protocol):
     timestamps: NDArray[np.float64]
     numbers: NDArray[np.int64]
 
-    def read(self, spans: Iterable[Span]) -> Iterator[Samples]:
-        """The samples of each span (start, stop) of positions; spans come in ascending order."""
+    def read(self, spans: Iterable[Span]) -> Iterator[tuple[int, int, Samples]]:
+        """The samples of each span (start, stop) of positions, with where they start and stop.
+
+        Spans come in ascending order; what cannot be read is left out, and its span comes in pieces.
+        """
         ...
 
 
@@ -92,9 +100,9 @@ class RecordedSamples:
         for run in numbering.runs:
             self.numbers[run.start : run.stop] = run.first + np.arange(run.stop - run.start)
 
-    def read(self, spans: Iterable[Span]) -> Iterator[Samples]:
+    def read(self, spans: Iterable[Span]) -> Iterator[tuple[int, int, Samples]]:
         for start, stop in spans:
-            yield self._samples(start, stop)
+            yield start, stop, self._samples(start, stop)
 
     def _samples(self, start: int, stop: int) -> Samples:
         if self._rows is None or start == stop:
@@ -142,6 +150,7 @@ class RecordedFrames:
 
     Raises:
         InvalidSignal: The index is not one.
+        FramesLost: The file gives back none of its frames.
         FileNotFoundError: The Matroska file is not beside the XDF.
     """
 
@@ -152,18 +161,36 @@ class RecordedFrames:
         self.spec = index.spec
         self.path = xdf.path.parent / Path(index.file_name).name
         if not self.path.exists():
-            raise FileNotFoundError(f"{self.path} is missing: put it beside {xdf.path.name}")
+            raise FileNotFoundError(f"{self.path.name} is missing: put it beside {xdf.path.name}.")
         rows = xdf.numbers(stream)
         stamps = stream.timestamps
+        self._indexed = len(rows)
         self._reader = FrameReader(self.path, index.spec.frame)
         if len(rows) and not self._ends_with(float(rows[-1, 1])):
             # What a killed recorder left, repaired or not: only frames that are in both files count.
             there = np.isin(_milliseconds(rows[:, 1]), _milliseconds(self._reader.media_times_s()))
             rows, stamps = rows[there], stamps[there]
+            if not len(rows):
+                raise FramesLost(
+                    f"{self.path.name} is damaged, none of its {self._indexed} frames can be read: put a "
+                    "whole copy in its place, or move it away to go on without its pictures."
+                )
+        self._missing: set[int] = set()  # positions of frames whose absence shows only as they are read
         self.timestamps = stamps
         self.numbers = rows[:, 0].astype(np.int64)
         self._media_ms = _milliseconds(rows[:, 1])
         self._extra = rows[:, 2:].astype(np.int16)
+
+    @property
+    def shortfall(self) -> str:
+        """What is missing, in one sentence, as far as the file was looked at; empty when nothing is."""
+        missing = self._indexed - len(self.timestamps) + len(self._missing)
+        if not missing:
+            return ""
+        return (
+            f"{self.path.name} is cut off or damaged: {missing} of its {self._indexed} frames cannot be read "
+            "and count as lost."
+        )
 
     def _ends_with(self, media_s: float) -> bool:
         """Whether the file is finished and reaches the last frame of its index."""
@@ -172,32 +199,38 @@ class RecordedFrames:
         found = next(self._reader.frames(media_s), None)
         return found is not None and round(found[0] * 1000) == round(media_s * 1000)
 
-    def read(self, spans: Iterable[Span]) -> Iterator[Samples]:
-        frames: Iterator[tuple[float, Any]] | None = None
+    def read(self, spans: Iterable[Span]) -> Iterator[tuple[int, int, Samples]]:
+        frames: Iterator[tuple[float, Any]] = iter(())
+        ahead: tuple[int, Any] | None = (-1, None)
+        begun = False
         for start, stop in spans:
-            if frames is None and start < stop:
-                frames = self._reader.frames(float(self._media_ms[start]) / 1000)
-            pictures = [self._next(frames, k) for k in range(start, stop)]
-            if not self.spec.pixel_count:
-                yield tuple(pictures)
-                continue
-            block = np.empty((stop - start, self.spec.channel_count), np.int16)
-            for k, picture in enumerate(pictures):
-                block[k, : self.spec.pixel_count] = picture.reshape(-1)
-            block[:, self.spec.pixel_count :] = self._extra[start:stop]
-            yield block
+            if not begun and start < stop:
+                frames, begun = self._reader.frames(float(self._media_ms[start]) / 1000), True
+            pictures: list[Any] = []
+            for position in range(start, stop):
+                wanted = int(self._media_ms[position])
+                while ahead is not None and ahead[0] < wanted:
+                    found = next(frames, None)
+                    ahead = None if found is None else (round(found[0] * 1000), found[1])
+                if ahead is not None and ahead[0] == wanted:
+                    pictures.append(ahead[1])
+                    continue
+                self._missing.add(position)
+                if pictures:
+                    yield self._piece(position, pictures)
+                    pictures = []
+            if pictures:
+                yield self._piece(stop, pictures)
 
-    def _next(self, frames: Iterator[tuple[float, Any]] | None, position: int) -> Any:
-        wanted = int(self._media_ms[position])
-        for media_s, picture in frames or ():
-            media_ms = round(media_s * 1000)
-            if media_ms == wanted:
-                return picture
-            if media_ms > wanted:
-                break
-        raise InvalidSignal(
-            f"{self.path.name} lacks the frame at {wanted / 1000:.3f} s: run 'zygoma repair' on the recording"
-        )
+    def _piece(self, stop: int, pictures: list[Any]) -> tuple[int, int, Samples]:
+        start = stop - len(pictures)
+        if not self.spec.pixel_count:
+            return start, stop, tuple(pictures)
+        block = np.empty((len(pictures), self.spec.channel_count), np.int16)
+        for row, picture in zip(block, pictures, strict=True):
+            row[: self.spec.pixel_count] = picture.reshape(-1)
+        block[:, self.spec.pixel_count :] = self._extra[start:stop]
+        return start, stop, block
 
 
 def on_this_clock(stamps: NDArray[np.float64], offsets: list[tuple[float, float]]) -> NDArray[np.float64]:

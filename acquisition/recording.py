@@ -57,12 +57,14 @@ class Recording:
     Raises:
         DeviceNotFound: There is no such recording, or several in the folder.
         InvalidSignal: The file is not XDF.
+        FramesLost: A file of frames gives back none of them.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = find_xdf(Path(path))
         self.xdf = XdfFile(self.path)
         self.ignored: dict[str, str] = {}
+        self._absent: list[str] = []
         self._streams: dict[StreamKey, RecordedStream] = {}
         notes = next((s for s in self.xdf.streams if s.name == INCIDENTS.name and s.is_string), None)
         self._notes = [] if notes is None else _read_notes(self.xdf, notes)
@@ -73,6 +75,8 @@ class Recording:
                 recorded = self._open(stream, own=notes is not None)
             except (InvalidSignal, ValueError, FileNotFoundError) as error:
                 self.ignored[stream.name] = str(error)
+                if isinstance(error, FileNotFoundError):
+                    self._absent.append(str(error))
                 continue
             self._streams.setdefault(_key(recorded.spec), recorded)
         self.specs = tuple(stream.spec for stream in self._streams.values())
@@ -96,6 +100,12 @@ class Recording:
     def damage(self) -> tuple[Damage, ...]:
         """What could not be read of the XDF; `zygoma repair` makes the rest whole."""
         return tuple(self.xdf.damage)
+
+    @property
+    def shortfalls(self) -> list[str]:
+        """A sentence per file of frames that is gone, cut off or damaged; holes in one show as it is read."""
+        frames = (stream for stream in self._streams.values() if isinstance(stream, RecordedFrames))
+        return [*self._absent, *(stream.shortfall for stream in frames if stream.shortfall)]
 
     @cached_property
     def session(self) -> SessionInfo | None:
@@ -174,7 +184,7 @@ class Recording:
         if chunk < 1:
             raise ValueError(f"chunk {chunk} must be 1 or more")
         spans = _spans(stream, chunk, start_s, stop_s)
-        for (start, stop), data in zip(spans, stream.read(spans), strict=True):
+        for start, stop, data in stream.read(spans):
             yield Block(stream.spec, stream.timestamps[start:stop], data, int(stream.numbers[start]))
 
     def merged(

@@ -169,11 +169,15 @@ class ThermalFile(OpenedSource):
             row[-2:] = ((self._number + len(stamps)) % 32768, int(frame.ffc))
             stamps.append(self._stamp(frame))
         if not stamps:
-            end = "was cut off" if self.truncated else "is over"
-            raise EndOfStream(f"{self._path.name} {end} after {self._number} frames.")
+            raise EndOfStream(self.shortfall or f"{self._path.name} is over after {self._number} frames.")
         block = Block(self._spec, np.array(stamps), rows[: len(stamps)], self._number)
         self._number += len(stamps)
         return block
+
+    @property
+    def shortfall(self) -> str:
+        """Where the file was cut off, in one sentence; empty when it was not, or is not read to its end."""
+        return f"{self._path.name} was cut off after {self._number} frames." if self.truncated else ""
 
     def _next_frame(self) -> FileFrame | None:
         shape = (self._spec.frame.height, self._spec.frame.width) if self._spec.frame else None

@@ -49,7 +49,7 @@ class VideoFile(OpenedSource):
     """A camera `Source` that delivers one frame per block from any video PyAV opens.
 
     Frames that cannot be decoded are lost, as on a camera: the frame number jumps over them. When a file
-    is cut off, `EndOfStream` says so and `missing_s` tells how much its header had promised.
+    is cut off, `EndOfStream` and `shortfall` say so and `missing_s` tells how much its header had promised.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class VideoFile(OpenedSource):
         self._end_s = 0.0
         self._ended = ""
         self.missing_s = 0.0
+        self.shortfall = ""
         self._probe(upscale_small, name)
 
     def _probe(self, upscale_small: bool, name: str | None) -> None:
@@ -188,7 +189,7 @@ class VideoFile(OpenedSource):
         """
         self.close()
         self._number = self._lost = 0
-        self._ended = ""
+        self._ended = self.shortfall = ""
         self.missing_s = 0.0
         self._offset_s = self._pacer.restart(self._start_s)
         self._begin_round()
@@ -236,14 +237,17 @@ class VideoFile(OpenedSource):
             self._begin_round()
             return
         short_s = (self.duration_s or 0.0) - (self._end_s + frame_s)
-        self._ended = f"{self._path.name} has ended after {self._number} frames"
+        missing = []
         if self._lost:
-            self._ended += f", {self._lost} could not be decoded"
+            missing.append(f"{self._lost} could not be decoded")
         if short_s > max(0.5, 2 * frame_s):
             self.missing_s = short_s
-            self._ended += f"; the file is cut off, its last {short_s:.1f} s are missing"
+            missing.append(f"it is cut off, its last {short_s:.1f} s are missing")
+        self._ended = f"{self._path.name} has ended after {self._number} frames."
+        if missing:
+            self._ended = self.shortfall = f"{self._ended[:-1]}, {'; '.join(missing)}."
         self.close()
-        raise EndOfStream(self._ended + ".")
+        raise EndOfStream(self._ended)
 
     # ------------------------------------------------------------------------------------ decoding
 

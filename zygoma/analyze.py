@@ -53,6 +53,7 @@ class Inputs:
         duration_s: For the progress bar; NaN when not known.
         label: What the report is headed with.
         calibration: Of the person, measured in this very session; None without.
+        shortfalls: Tells, once all is read, which files gave less than they should, a sentence each.
     """
 
     specs: Mapping[Kind, StreamSpec]
@@ -61,6 +62,7 @@ class Inputs:
     duration_s: float
     label: str
     calibration: Calibration | None = None
+    shortfalls: Callable[[], list[str]] = list
 
 
 def session_inputs(path: Path) -> Inputs:
@@ -68,6 +70,7 @@ def session_inputs(path: Path) -> Inputs:
 
     Raises:
         InvalidSignal: No camera, EMG or thermal stream in it.
+        FramesLost: Its camera's or thermal camera's file gives back no frame at all.
     """
     recording = Recording(path)
     specs: dict[Kind, StreamSpec] = {}
@@ -80,8 +83,15 @@ def session_inputs(path: Path) -> Inputs:
             f"{path} holds no camera, EMG or thermal stream to analyse; its streams: {found}."
         )
     blocks = {kind: iter(recording.blocks(spec)) for kind, spec in specs.items()}
-    label, calibration = recording.path.stem, session_calibration(recording.session)
-    return Inputs(specs, blocks, recording.start_s, recording.duration_s, label, calibration)
+    return Inputs(
+        specs,
+        blocks,
+        recording.start_s,
+        recording.duration_s,
+        recording.path.stem,
+        session_calibration(recording.session),
+        lambda: recording.shortfalls,
+    )
 
 
 def source_inputs(sources: Mapping[Kind, Source], stack: ExitStack, label: str) -> Inputs:
@@ -101,6 +111,9 @@ def source_inputs(sources: Mapping[Kind, Source], stack: ExitStack, label: str) 
         0.0,
         max(known) if known else float("nan"),
         label,
+        shortfalls=lambda: [
+            told for source in sources.values() if (told := getattr(source, "shortfall", ""))
+        ],
     )
 
 
@@ -122,6 +135,7 @@ def with_recording(inputs: Inputs, kind: Kind, path: Path) -> Inputs:
         inputs,
         specs={**inputs.specs, kind: recorded.specs[kind]},
         blocks={**inputs.blocks, kind: shifted},
+        shortfalls=lambda: [*inputs.shortfalls(), *recorded.shortfalls()],
     )
 
 
@@ -292,6 +306,7 @@ def analyze(
             **pipeline.thermal_words(),
             **summary.face_words(),
         }
+        summary.shortfalls = inputs.shortfalls()
         summary.neutral = pipeline.neutral
         summary.usable_share = pipeline.usable_share
         summary.rows = writers.close()

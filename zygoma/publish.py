@@ -71,6 +71,8 @@ def publish(
                     block = source.read(READ_TIMEOUT_S)
                 except EndOfStream:
                     on_notice(f"'{spec.name}' has ended after {published} samples")
+                    if shortfall := getattr(source, "shortfall", ""):
+                        on_loss(shortfall)
                     break
                 except DeviceLost as error:
                     on_loss(str(error))

@@ -114,6 +114,8 @@ def _facts(summary: Summary) -> str:
         facts.append(
             ("Signals", "\n".join(words if ": " in words else f"{name}: {words}" for name, words in told))
         )
+    if summary.shortfalls:
+        facts.append(("Missing", "\n".join(summary.shortfalls)))
     facts.append(("Made with", f"zygoma {software_versions().get('zygoma', '')}"))
     rows = "".join(
         f'<tr><th scope="row">{name}</th><td>{"<br>".join(map(html.escape, words.splitlines()))}</td></tr>'

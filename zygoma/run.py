@@ -25,7 +25,7 @@ from zygoma.calibration import Calibration
 from zygoma.engine import Engine, EngineSettings
 from zygoma.monitor.access import Access
 from zygoma.monitor.live import Monitor, MonitorOptions
-from zygoma.options import console, errors, print_json, say
+from zygoma.options import console, errors, print_json, say, warn
 from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
 from zygoma.shown import EXPRESSION_TYPES
 from zygoma.signals import stop_signals
@@ -313,6 +313,8 @@ def run_replay(session: Path, options: LiveOptions, *, rate: float, loop: bool) 
             }
             # The page is there first: preparing the processors takes a moment.
             _run_engine(replace(options, names=names, publish=False), stop, beside=play_all)
+    for sentence in recording.shortfalls:
+        warn(sentence)
     if failures:
         raise failures[0]
 
@@ -385,6 +387,8 @@ def run_analyze(
         from zygoma.neutral_file import save_neutral as save
 
         save(save_neutral, summary.neutral)
+    for sentence in summary.shortfalls:
+        warn(sentence)
     if as_json:
         print_json(summary.to_dict())
         return

@@ -28,6 +28,8 @@ class Summary:
     """Share of the camera frames in which a micro-expression could have been seen."""
     events: list[FaceEvent] = field(default_factory=list)
     quality_words: dict[str, str] = field(default_factory=dict)
+    shortfalls: list[str] = field(default_factory=list)
+    """A sentence per file that is cut off or damaged: what is missing of it."""
     flagged: Counter[FaceFlag] = field(default_factory=Counter)
     neutral: Neutral | None = None
 
@@ -59,4 +61,5 @@ class Summary:
             "usable_share": None if not self.frames else self.usable_share,
             "events": counts,
             "quality": self.quality_words,
+            "missing": self.shortfalls,
         }

@@ -11,6 +11,9 @@ from typing import TypeAlias
 import pytest
 from typer.testing import CliRunner
 
+from acquisition.clock import ManualClock
+from acquisition.stream import Kind
+from tests.acquisition.runs import START_S, blocks, record
 from zygoma.cli import app, main
 
 COMMANDS = [
@@ -94,6 +97,31 @@ def test_what_a_person_can_mend_is_one_sentence_and_exit_code_1(
 def test_a_text_that_is_no_video_is_refused(tmp_path: Path, complaint: Complaint) -> None:
     (tmp_path / "face.mp4").write_text("this is not a video")
     assert "face.mp4" in complaint("analyze", "--camera", str(tmp_path / "face.mp4"))
+
+
+@pytest.mark.parametrize("command", [["analyze"], ["replay", "--headless"]])
+def test_a_session_whose_film_is_destroyed_is_refused(
+    command: list[str], tmp_path: Path, complaint: Complaint
+) -> None:
+    paths = record(tmp_path, ManualClock(START_S), blocks(0.3))
+    film = paths.frames(Kind.CAMERA)
+    film.write_bytes(film.read_bytes()[:300])
+    told = complaint(command[0], str(paths.xdf.parent), *command[1:])
+    assert "none of its 9 frames can be read" in told
+    assert told.count("\n") == 1
+    assert not (paths.xdf.parent / "derivatives").exists()
+
+
+def test_a_film_that_is_cut_off_is_read_as_far_as_it_goes_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [block for block in blocks(1.0) if block.spec.kind in (Kind.CAMERA, Kind.MARKERS)]
+    paths = record(tmp_path, ManualClock(START_S), made)
+    film = paths.frames(Kind.CAMERA)
+    film.write_bytes(film.read_bytes()[:-9000])
+    result = CliRunner().invoke(app, ["replay", str(paths.xdf), "--headless"])
+    assert result.exit_code == 0
+    assert "of its 28 frames cannot be read and count as lost" in result.stderr
 
 
 def test_a_terminal_that_is_closed_ends_a_device_in_order() -> None:
