@@ -197,7 +197,7 @@ def test_simulated_person_is_found_and_measured_with_the_packaged_face_model() -
     forehead = truth["forehead"]
     for region in REGIONS:
         column = table[:, out.spec.index(f"{region}_minus_forehead_celsius")]
-        tolerance = 0.7 if region in {"perinasal", "periorbital_left", "periorbital_right"} else 0.4
+        tolerance = 0.8 if region in {"perinasal", "periorbital_left", "periorbital_right"} else 0.4
         assert abs(np.nanmean(column) - (truth[region] - forehead)) < tolerance, region
         if region != "forehead":
             delta = table[:, out.spec.index(f"{region}_delta_celsius")]
