@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
 
-from zygoma import cli_knowledge, cli_tools
+from zygoma import cli_knowledge, cli_recorded, cli_tools
 from zygoma.options import (
     BoardOption,
     ChannelMap,
@@ -27,25 +27,20 @@ from zygoma.options import (
     NeutralFile,
     PageLan,
     Port,
-    Rest,
     SaveNeutral,
     ThermalMappingFile,
     TlsCert,
     TlsKey,
-    console,
     errors,
     parse_channels,
     parse_label,
     parse_options,
     parse_pseudonym,
-    parse_rest,
     parse_size,
-    print_json,
     read_thermal_mapping,
 )
 
 app = typer.Typer(
-    help="Real-time sensing of facial expressions and micro-expressions: camera, facial EMG, thermal.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -66,6 +61,24 @@ SessionName = Annotated[
     str, typer.Option("--session", help="Session label, letters and digits.", callback=parse_label)
 ]
 Task = Annotated[str, typer.Option(help="Task label, letters and digits.", callback=parse_label)]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from acquisition.session import software_versions
+
+        print(f"zygoma {software_versions().get('zygoma', '(not installed)')}")
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Say which zygoma this is.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Real-time sensing of facial expressions and micro-expressions: camera, facial EMG, thermal."""
 
 
 class DeviceKind(StrEnum):
@@ -93,6 +106,8 @@ def demo(
     json: Json = False,
     seed: Annotated[int, typer.Option(help="Another seed is another session of the same person.")] = 0,
     rate: Annotated[float, typer.Option(help="Frames per second of the simulated camera.", min=1)] = 30.0,
+    neutral: NeutralFile = None,
+    save_neutral: SaveNeutral = None,
     recordings: Recordings = Path("recordings"),
     port: Port = 8765,
     lan: PageLan = False,
@@ -103,6 +118,8 @@ def demo(
 
     Example: zygoma demo --seconds 60 --record
     """
+    from zygoma.neutral_file import calibration_from
+    from zygoma.pipeline import PipelineSettings
     from zygoma.run import LiveOptions, monitor_options, run_demo
 
     options = LiveOptions(
@@ -112,6 +129,8 @@ def demo(
         headless=headless,
         json=json,
         monitor=monitor_options(port, lan=lan, certificate=tls_cert, key=tls_key),
+        pipeline=PipelineSettings(calibration=calibration_from(neutral)),
+        save_neutral=save_neutral,
     )
     run_demo(options, seed=seed, camera_rate_hz=rate)
 
@@ -279,6 +298,8 @@ def record(
 ) -> None:
     """LSL -> session folder: record every stream on this machine.
 
+    Nothing is processed, so nothing of the person is needed: a --neutral is given to analyze afterwards.
+
     Example: zygoma record --subject 07 --task elicitation --require Camera --require EMG
     """
     from zygoma.run import run_record
@@ -344,125 +365,7 @@ def session_command(
         raise typer.Exit(2)
 
 
-@app.command()
-def replay(
-    session: Annotated[Path, typer.Argument(help="Session folder, .xdf or _session.json.", exists=True)],
-    rate: Annotated[float, typer.Option(help="2 is twice as fast.", min=0.01)] = 1.0,
-    loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False,
-    headless: Annotated[
-        bool, typer.Option("--headless", help="Only put the streams on LSL: no engine, no monitor page.")
-    ] = False,
-    lan: Lan = False,
-    port: Port = 8765,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-) -> None:
-    """A recorded session comes back as simulated devices on LSL, and on the monitor page.
-
-    Example: zygoma replay recordings/sub-sim01/ses-01 --rate 1
-    """
-    from zygoma.run import LiveOptions, monitor_options, run_replay
-
-    options = LiveOptions(
-        headless=headless,
-        lan=lan,
-        monitor=monitor_options(port, lan=lan, certificate=tls_cert, key=tls_key),
-    )
-    run_replay(session, options, rate=rate, loop=loop)
-
-
-@app.command()
-def analyze(
-    session: Annotated[Path | None, typer.Argument(help="Session folder, .xdf or _session.json.")] = None,
-    camera: Annotated[Path | None, typer.Option(help="Video of one face.")] = None,
-    emg: Annotated[Path | None, typer.Option(help="EMG: XDF, CSV, TSV, EDF, BDF, BrainVision.")] = None,
-    thermal: Annotated[Path | None, typer.Option(help="Thermal: MKV gray16, TIFF stack, CPTV, NPZ.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the derivatives go.")] = None,
-    rest: Rest = None,
-    channel: ChannelMap = None,
-    thermal_scale: Annotated[
-        float | None,
-        typer.Option(help="Kelvin per count of the thermal file, e.g. 0.01 for centikelvin.", min=1e-6),
-    ] = None,
-    thermal_rate: Annotated[
-        float | None,
-        typer.Option(help="Pictures per second of a thermal file that carries no times.", min=0.1),
-    ] = None,
-    emg_envelope: Annotated[
-        bool,
-        typer.Option(
-            "--emg-envelope",
-            help="The EMG is rectified and averaged already (seen by itself below 200 Hz).",
-        ),
-    ] = False,
-    me_threshold: MeThreshold = None,
-    face_model: FaceModel = None,
-    mirrored: Mirrored = False,
-    thermal_mapping: ThermalMappingFile = None,
-    neutral: NeutralFile = None,
-    save_neutral: SaveNeutral = None,
-    json: Json = False,
-) -> None:
-    """Offline, as fast as the machine allows, with the processors of the live run.
-
-    Example: zygoma analyze --camera face.mp4 --emg face.csv --rest 0:5
-    """
-    if session is None and camera is None and emg is None and thermal is None:
-        raise typer.BadParameter("give a SESSION, or at least one of --camera, --emg and --thermal")
-    if session is not None and (camera or emg or thermal):
-        raise typer.BadParameter("give either a SESSION or separate files, not both")
-    if channel and session is None and emg is None:
-        raise typer.BadParameter("--channel names the channels of --emg or of a SESSION")
-    if thermal is None and (thermal_scale or thermal_rate):
-        raise typer.BadParameter("--thermal-scale and --thermal-rate are for a --thermal file")
-    rest_s, names = parse_rest(rest), parse_channels(channel)
-
-    from zygoma.neutral_file import calibration_from
-    from zygoma.pipeline import PipelineSettings
-    from zygoma.run import run_analyze
-
-    run_analyze(
-        session,
-        {"camera": camera, "emg": emg, "thermal": thermal},
-        out=out,
-        settings=PipelineSettings(
-            rest_s,
-            me_threshold,
-            face_model,
-            calibration_from(neutral),
-            mirrored,
-            read_thermal_mapping(thermal_mapping),
-        ),
-        save_neutral=save_neutral,
-        channels=names,
-        thermal_scale=thermal_scale,
-        thermal_rate_hz=thermal_rate,
-        emg_envelope=emg_envelope,
-        as_json=json,
-    )
-
-
-@app.command()
-def repair(
-    file: Annotated[Path, typer.Argument(help="A damaged .xdf, or its session folder.", exists=True)],
-    json: Json = False,
-) -> None:
-    """Make what is left of an interrupted recording whole again; the damaged file is kept.
-
-    Example: zygoma repair recordings/sub-01/ses-01/sub-01_ses-01_task-live_run-001.xdf
-    """
-    from dataclasses import asdict
-
-    from acquisition.repair import repair as repair_recording
-
-    report = repair_recording(file)
-    if json:
-        print_json({key: str(value) for key, value in asdict(report).items()})
-    else:
-        console.print(report.sentence)
-
-
-for part in (cli_tools.app, cli_knowledge.app):
+for part in (cli_recorded.app, cli_tools.app, cli_knowledge.app):
     app.registered_commands += part.registered_commands
     app.registered_groups += part.registered_groups
 

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from acquisition.stream import DeviceNotFound, InvalidSignal
 from processing.landmarks import BLENDSHAPES, LANDMARK_COUNT
 from processing.neutral import Neutral
 from zygoma.calibration import Calibration
+from zygoma.cli import app
 from zygoma.neutral_file import load_neutral, save_neutral
+from zygoma.run import LiveOptions
 
 
 def neutral() -> Neutral:
@@ -53,3 +56,14 @@ def test_what_is_no_neutral_is_refused(tmp_path: Path, text: str, error: type[Ex
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(DeviceNotFound, match="--save-neutral"):
         load_neutral(tmp_path / "nobody.json")
+
+
+def test_a_demo_uses_a_neutral_and_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[LiveOptions] = []
+    monkeypatch.setattr("zygoma.run.run_demo", lambda options, **more: given.append(options))
+    save_neutral(tmp_path / "mine.json", neutral())
+    arguments = ["--neutral", str(tmp_path / "mine.json"), "--save-neutral", str(tmp_path / "next.json")]
+    assert CliRunner().invoke(app, ["demo", *arguments]).exit_code == 0
+    (options,) = given
+    np.testing.assert_array_equal(options.pipeline.calibration["neutral"].points, neutral().points)
+    assert options.save_neutral == tmp_path / "next.json"
