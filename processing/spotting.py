@@ -22,7 +22,7 @@ from processing.spotting_anatomy import MEMBERS, MIX_X, MIX_Y, REGIONS, WATCHED,
 from processing.spotting_context import Context, Trail
 from processing.spotting_evidence import Judgement, judge, units_of
 from processing.spotting_habits import LATEST_S, Seen, habit
-from processing.spotting_types import Excursion, SpotterSettings, joined, overlap_share, strongest
+from processing.spotting_types import Excursion, SpotterSettings, joined, overlap_share, readings, strongest
 
 _PRIOR_SIGMA_PX = 0.12
 _TRAIL_S = 1.0
@@ -133,7 +133,8 @@ class MicroMovementSpotter:
 
     Any chunking gives the same movements. A gap or a lost face longer than 0.2 s starts afresh, keeping the
     noise that was learned. A movement is confirmed at its end; should the next second show it to have been
-    part of speech or of a sniff, it comes once more, under its number, with that for a veto.
+    part of speech, of a sniff or of a larger movement, it comes once more, under its number, with that for a
+    veto.
 
     Args:
         threshold: See `SpotterSettings`; None takes the default.
@@ -243,7 +244,7 @@ class MicroMovementSpotter:
         judgement = self._judge(passed)
         if judgement.vetoes:
             return []
-        movement = self._describe(self._new_id(), best, judgement, time_s, provisional=True)
+        movement = self._describe(self._new_id(), judgement, time_s, provisional=True)
         self._announced.append(movement)
         return [movement]
 
@@ -260,14 +261,31 @@ class MicroMovementSpotter:
 
     def _confirm(self, group: list[Excursion], time_s: float) -> list[Movement]:
         """The movement that these excursions make, if any, and earlier ones that it puts in doubt."""
-        best = strongest(group)
-        self._decided.append(best)
-        if any(overlap_share(movement, best) > 0.5 for movement in self._confirmed):
-            return []
-        judgement = self._judge(group)
+        judgement = self._weigh(group)
+        self._decided.append(judgement.seen.best)
+        covered = [each for each in self._confirmed if overlap_share(each, judgement.seen.best) > 0.5]
+        if covered:
+            return self._replace(covered, judgement, time_s)
         self._seen.append(judgement.seen)
         withdrawn = self._withdraw(judgement.seen, time_s)
-        return [self._verdict(best, judgement, time_s), *withdrawn] if judgement.told else withdrawn
+        return [self._verdict(judgement, time_s), *withdrawn] if judgement.told else withdrawn
+
+    def _weigh(self, group: list[Excursion]) -> Judgement:
+        """The likeliest reading of excursions that came together."""
+        judgements = [self._judge(reading) for reading in readings(group)]
+        return max(judgements, key=lambda judgement: judgement.log_likelihood_ratio)
+
+    def _replace(self, covered: list[Movement], judgement: Judgement, time_s: float) -> list[Movement]:
+        """Withdraw movements that turn out to be ripples of a likelier one, and tell that one instead."""
+        ratio = judgement.log_likelihood_ratio
+        if judgement.vetoes or not all(ratio > each.log_likelihood_ratio for each in covered):
+            return []
+        for each in covered:
+            self._confirmed.remove(each)
+        self._revocable = [(each, seen) for each, seen in self._revocable if each not in covered]
+        self._seen.append(judgement.seen)
+        movement = self._verdict(judgement, time_s)
+        return [*(replace(each, vetoes=("ripple",), found_s=time_s) for each in covered), movement]
 
     def _withdraw(self, now: Seen, time_s: float) -> list[Movement]:
         """Movements that turn out to be part of a habit, with its name for a veto."""
@@ -282,12 +300,13 @@ class MicroMovementSpotter:
         self._revocable = standing
         return withdrawn
 
-    def _verdict(self, best: Excursion, judgement: Judgement, time_s: float) -> Movement:
+    def _verdict(self, judgement: Judgement, time_s: float) -> Movement:
+        best = judgement.seen.best
         earlier = [m for m in self._announced if abs(m.apex_s - best.peak_s) <= self.settings.together_s]
         number = earlier[-1].id if earlier else self._new_id()
         for movement in earlier:
             self._announced.remove(movement)
-        movement = self._describe(number, best, judgement, time_s, provisional=False)
+        movement = self._describe(number, judgement, time_s, provisional=False)
         if not movement.vetoes:
             self._confirmed.append(movement)
         if movement.vetoes in ((), ("faint",)):
@@ -299,9 +318,8 @@ class MicroMovementSpotter:
         settings = self.settings
         return judge(group, self._seen, trail, self._context, settings.threshold, settings.faint)
 
-    def _describe(
-        self, number: int, best: Excursion, judgement: Judgement, time_s: float, provisional: bool
-    ) -> Movement:
+    def _describe(self, number: int, judgement: Judgement, time_s: float, provisional: bool) -> Movement:
+        best = judgement.seen.best
         moved, z = judgement.seen.displacement, judgement.z
         # What stood out may be a mean over several regions: name the one of them that moved most.
         main = max(MEMBERS[best.watched], key=lambda r: (z[r], -r))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,6 +14,9 @@ from processing.findings import Movement
 
 _PULSE_VARIANCE = 1.0 / 12.0 - 0.5 / np.pi**2
 """Variance in time of a raised cosine one second long, s^2."""
+
+_SAME_TIME = 0.6
+"""Intersection over union from which two excursions tell the same times."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,27 @@ class Excursion:
 def strongest(group: Sequence[Excursion]) -> Excursion:
     """The excursion that stands out most; the first of equals."""
     return max(group, key=lambda excursion: excursion.z)
+
+
+def readings(group: Sequence[Excursion]) -> Iterator[list[Excursion]]:
+    """Parts of a group that agree on when the movement was, the strongest excursion first in each.
+
+    A slow drift that a brief movement rides on may stand out more than the movement itself: what stands out
+    at least half as much as the strongest is a reading of its own.
+    """
+    left = sorted(group, key=lambda excursion: -excursion.z)
+    least_z = 0.5 * left[0].z
+    while left and left[0].z >= least_z:
+        first = left[0]
+        agreeing = [each for each in left if _agreement(first, each) >= _SAME_TIME]
+        yield agreeing
+        left = [each for each in left if _agreement(first, each) < _SAME_TIME]
+
+
+def _agreement(one: Excursion, other: Excursion) -> float:
+    """Intersection over union of two excursions' times."""
+    shared = min(one.offset_s, other.offset_s) - max(one.onset_s, other.onset_s)
+    return shared / (max(one.offset_s, other.offset_s) - min(one.onset_s, other.onset_s))
 
 
 def joined(one: Excursion, other: Excursion, together_s: float) -> bool:

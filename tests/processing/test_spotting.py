@@ -179,6 +179,31 @@ def test_a_movement_that_nothing_repeats_stands():
     assert [each.action_units[0] for each in confirmed(spot(times, rows))] == [12, 1]
 
 
+def test_a_movement_inside_a_likelier_one_is_taken_back_for_it():
+    times, rows = still(8.0)
+    smile(times, rows, 5.0, 0.3, height=3.0)
+    for side in ("left", "right"):
+        add(times, rows, f"inner_brow_{side}_dy", 5.05, 0.08, -0.4)
+    flick, taken_back, found = (each for each in spot(times, rows) if not each.provisional)
+    assert "brow" in flick.region
+    assert flick.vetoes == ()
+    assert (taken_back.id, taken_back.vetoes) == (flick.id, ("ripple",))
+    assert (found.region, found.vetoes) == ("lip_corner", ())
+    assert found.onset_s == pytest.approx(5.0, abs=0.03)
+    assert found.offset_s == pytest.approx(5.3, abs=0.03)
+    assert found.found_s - found.offset_s <= 1 / 60 + 0.02 + 1e-6
+
+
+def test_a_brief_movement_is_told_from_the_drift_it_rides_on():
+    times, rows = still(8.0)
+    smile(times, rows, 5.2, 0.12, height=0.8)
+    for side in ("left", "right"):
+        add(times, rows, f"nose_wing_{side}_dx", 4.8, 0.55, 1.0)
+    (found,) = confirmed(spot(times, rows))
+    assert found.offset_s - found.onset_s < 0.2
+    assert found.onset_s == pytest.approx(5.2, abs=0.03)
+
+
 def test_a_jump_of_the_light_is_named():
     times, rows = still(8.0)
     smile(times, rows, 5.0, 0.3)

@@ -11,7 +11,7 @@ from processing.spotting_evidence import BIAS, CAUSES, WEIGHTS, _fit, pulse_shap
 from processing.spotting_habits import Seen, habit, repetition
 from processing.spotting_kernel import FLANK_EXTRAPOLATION
 from processing.spotting_patterns import BLINKS, EXPRESSIONS, JAW_OPENS, LOOKS, match
-from processing.spotting_types import Excursion, overlap_share
+from processing.spotting_types import Excursion, overlap_share, readings
 
 SIGMA = np.full((len(REGIONS), 2), 0.05)
 
@@ -81,6 +81,17 @@ def test_what_smoothing_added_to_a_pulse_is_taken_off(length_s):
     # A raised cosine comes out a little short, what dwells at its apex about right.
     assert 0.65 * length_s < seen.sharpened(blur_s).duration_s < min(seen.duration_s, 1.02 * length_s)
     assert seen.sharpened(1.0).duration_s == pytest.approx(seen.duration_s / 2)
+
+
+def test_excursions_that_tell_other_times_are_readings_of_their_own():
+    drift = Excursion(0, 0, 4.7, 5.0, 5.3, 0.6, 0.6, 0.1)
+    brief, also_brief = (
+        Excursion(1, 0, 4.95, 5.0, 5.05, 0.4, 0.5, 0.1),
+        Excursion(2, 0, 4.94, 5.0, 5.05, 0.3, 0.3, 0.1),
+    )
+    lost_in_noise = Excursion(3, 0, 5.1, 5.2, 5.3, 0.2, 0.2, 0.1)
+    group = [also_brief, drift, lost_in_noise, brief]
+    assert list(readings(group)) == [[drift], [brief, also_brief]]
 
 
 def sight(region, peak_s, height_px, way=(0.0, -1.0)):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from processing.findings import Movement
 from processing.spotting import MicroMovementSpotter
 from processing.spotting_habits import LATEST_S, Seen, habit
-from processing.spotting_types import Excursion, SpotterSettings, strongest
+from processing.spotting_types import Excursion, SpotterSettings
 from zygoma.bench.clips import Clip, ClipSettings, TrueEvent
 from zygoma.bench.spotting_score import LOWEST_IOU, overlap
 from zygoma.bench.spotting_watch import Watcher, faces, portraits_in
@@ -66,10 +66,10 @@ class Collector(MicroMovementSpotter):
         return []
 
     def _confirm(self, group: list[Excursion], time_s: float) -> list[Movement]:
-        best = strongest(group)
-        self._decided.append(best)
-        judgement = self._judge(group)
+        judgement = self._weigh(group)
         now = judgement.seen
+        best = now.best
+        self._decided.append(best)
         self._seen.append(now)
         self._recent = [
             (i, seen) for i, seen in self._recent if best.peak_s - seen.best.peak_s < LATEST_S + 0.1
