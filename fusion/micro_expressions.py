@@ -50,6 +50,9 @@ FAINT = ("faint",)
 _SURE_Z = 6.0
 """Peak over noise beyond which the picture tells a movement's times better than the muscle does."""
 
+_STRONG_PEAK = 0.3
+"""Intensity of an expression beyond which what moves at its edges, or inside of it, is taken for its own."""
+
 _WHOLE_PICTURE = frozenset({"head", "flicker"})
 
 
@@ -67,8 +70,8 @@ class MicroSettings:
             and sides contract together, so their evidence is not independent.
         together_s: Movements that begin within this time of each other are one event.
         settle_s: An event is decided this long after its offset, when the EMG has had its say.
-        mouth_settle_s: The same for movements of mouth and nose alone, which may turn out to be speech or
-            a sniff.
+        doubtful_settle_s: The same for movements of mouth and nose alone, which may turn out to be speech or
+            a sniff, and for faint ones, beside which a clearer one may be found.
         patience_s: Longest wait for what is still going on: an open burst, an expression that may mask.
         emg_alone: Whether a burst without visible movement makes a "sub-visible" candidate.
         emg_alone_z: How strong it must be.
@@ -82,7 +85,7 @@ class MicroSettings:
     second_share: float = 0.3
     together_s: float = 0.06
     settle_s: float = 0.15
-    mouth_settle_s: float = 0.65
+    doubtful_settle_s: float = 0.65
     patience_s: float = 0.9
     emg_alone: bool = True
     emg_alone_z: float = 4.5
@@ -196,9 +199,10 @@ class MicroExpressions:
         settings = self.settings
         since = time_s - candidate.offset_s
         # A syllable or a sniff looks like a movement of its own until the next ones come.
-        mouth = (LOWER_FACE_UNITS | SNIFF_UNITS).issuperset(self._units(candidate.members))
+        doubtful = (LOWER_FACE_UNITS | SNIFF_UNITS).issuperset(self._units(candidate.members))
+        doubtful = doubtful or all(each.vetoes == FAINT for each in candidate.members)
         if (
-            since < (settings.mouth_settle_s if mouth else settings.settle_s)
+            since < (settings.doubtful_settle_s if doubtful else settings.settle_s)
             or time_s < candidate.found_s + settings.together_s
         ):
             return False
@@ -309,12 +313,7 @@ class MicroExpressions:
 
     def _told_units(self, members: Sequence[Movement]) -> list[int]:
         """The AUs to report: with that of each movement those that moved the face along with it."""
-        units: list[int] = []
-        for each in members:
-            unit = self._witness.best_unit(each)
-            if unit is not None:
-                units += (unit, *each.pattern) if unit in each.pattern else (unit,)
-        return list(dict.fromkeys(units))
+        return list(dict.fromkeys(unit for each in members for unit in self._witness.units(each)))
 
     def _own_vetoes(self, candidate: Candidate, main: Movement, units: Sequence[int]) -> set[str]:
         vetoes = set()
@@ -326,18 +325,25 @@ class MicroExpressions:
             vetoes.add("blink")
         if LOWER_FACE_UNITS.issuperset(units) and self._speech.around(main.onset_s) >= 2:
             vetoes.add("speech")
-        for activity in self._near(candidate):
-            if activity.duration_s <= MACRO_MINIMUM_S:
-                continue
-            own = activity.unit in units
-            kin = SYNERGISTS.get(activity.unit, frozenset({activity.unit})).intersection(units)
-            middle = 0.5 * (main.onset_s + main.offset_s)
-            begins = activity.onset_s - 0.15 < middle < activity.onset_s + 0.6
-            over = activity.closed or not math.isnan(activity.below_since_s)
-            ends = over and activity.offset_s - 0.6 < middle < activity.offset_s + 0.15
-            if own or (kin and (begins or ends)):
-                vetoes.add("macro_edge")
+        if any(self._is_edge(activity, main, units) for activity in self._near(candidate)):
+            vetoes.add("macro_edge")
         return vetoes
+
+    def _is_edge(self, activity: Activity, main: Movement, units: Sequence[int]) -> bool:
+        """Whether a movement is a part, the beginning or the end of a longer expression of its own AUs."""
+        if activity.duration_s <= MACRO_MINIMUM_S:
+            return False
+        middle = 0.5 * (main.onset_s + main.offset_s)
+        begins = activity.onset_s - 0.15 < middle < activity.onset_s + 0.6
+        over = activity.closed or not math.isnan(activity.below_since_s)
+        ends = over and activity.offset_s - 0.6 < middle < activity.offset_s + 0.15
+        kin = SYNERGISTS.get(activity.unit, frozenset({activity.unit})).intersection(units)
+        if activity.unit not in units and not (kin and (begins or ends)):
+            return False
+        # A weak one is no larger than a micro-expression, and may be its own echo or noise: it explains the
+        # movement only if its AU stands elsewhere afterwards.
+        step = self._witness.step(activity.unit, main)
+        return activity.peak >= _STRONG_PEAK or abs(step) >= 0.5 * activity.peak
 
     def _emg_supports(self, members: Sequence[Movement], emg_until_s: float) -> list[EmgSupport]:
         """The evidence per AU: of the muscle's own electrodes, or else of those next to it.

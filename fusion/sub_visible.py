@@ -142,8 +142,9 @@ class SubVisible:
             key = (burst.channel, burst.onset_s)
             if key in self._used or not (flush or time_s >= burst.offset_s + _DECIDED_S):
                 continue
-            twitch = twitch_of(burst, known)
             self._used.add(key)
+            # A blink nearby does not make the muscle busy: what the blink did is known.
+            twitch = twitch_of(burst, [each for each in known if each is burst or not self._is_blink(each)])
             if twitch is None:
                 continue
             others = {(each.channel, each.onset_s) for each in twitch.bursts} - {key}
@@ -191,13 +192,14 @@ class SubVisible:
             explanation=explain_sub_visible(unit, twitch.side, duration, burst.peak_z, coding.category),
         )
 
+    def _is_blink(self, burst: Burst) -> bool:
+        return self._blinks is not None and is_blink(self._blinks, burst.channel, burst)
+
     def _explains(self, twitch: Twitch) -> str:
         """What is seen after all, or else made a muscle fire; empty for nothing."""
         if any(onset < twitch.offset_s + 0.1 and offset > twitch.onset_s for onset, offset in self._seen):
             return "visible"
-        if self._blinks is not None and any(
-            is_blink(self._blinks, each.channel, each) for each in twitch.bursts
-        ):
+        if any(self._is_blink(each) for each in twitch.bursts):
             return "blink"
         if twitch.unit in LOWER_FACE_UNITS and self._speech.around(twitch.onset_s):
             return "speech"

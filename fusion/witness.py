@@ -16,6 +16,9 @@ _KEEP_S = 3.0
 _CLEARLY = 0.02
 """Intensity by which one AU must have risen more than another to take its place."""
 
+_LEVEL_S = 0.2
+"""So long the level before and after a movement is averaged over."""
+
 _LEVEL = 0.05
 """Slope below which a movement counts as level."""
 
@@ -61,22 +64,53 @@ class UnitWitness:
         known = [each for each in (before, after) if each is not None]
         return apex - sum(known) / len(known) if apex is not None and known else 0.0
 
+    def step(self, unit: int, movement: Movement) -> float:
+        """By how much an AU stands higher after a movement than before; 0 if unknown."""
+        column = self._columns.get(f"AU{unit}")
+        if column is None:
+            return 0.0
+        before = self._mean(column, movement.onset_s - _LEVEL_S, movement.onset_s)
+        after = self._mean(column, movement.offset_s, movement.offset_s + _LEVEL_S)
+        return after - before if after is not None and before is not None else 0.0
+
     def best_unit(self, movement: Movement) -> int | None:
         """The AU that a movement stands for: the spotter's first, unless its second clearly rose more."""
         units = movement.action_units
         if len(units) < 2:
             return units[0] if units else None
         first, second = units[:2]
+        if {first, second} == {4, 9} and movement.region == "nose_wing":
+            return 9  # Corrugator supercilii ends above the nose (section 4.1).
         if {first, second} == {14, 20} and abs(movement.dy_px) > _LEVEL * abs(movement.dx_px):
             # Risorius and platysma draw the lip corner outward and down, buccinator straight back.
             return 20 if movement.dy_px > 0.0 else 14
         rivals = self.rise(second, movement) - max(0.0, self.rise(first, movement))
         return second if (first, second) in _ALIKE and rivals > _CLEARLY else first
 
+    def units(self, movement: Movement) -> tuple[int, ...]:
+        """`best_unit` with those of its pattern that moved the face along with it, each once.
+
+        Of two AUs that look alike, the second is left out when the first alone rose.
+        """
+        unit = self.best_unit(movement)
+        if unit is None:
+            return ()
+        others = movement.pattern if unit in movement.pattern else ()
+        rise = self.rise(unit, movement)
+        return (
+            unit,
+            *(
+                other
+                for other in others
+                if other != unit
+                and not ((unit, other) in _ALIKE and rise - self.rise(other, movement) > _CLEARLY)
+            ),
+        )
+
     def _mean(self, column: int, start_s: float, end_s: float) -> float | None:
         rows = self._rows[bisect_left(self._stamps, start_s) : bisect_right(self._stamps, end_s)]
         return sum(row[column] for row in rows) / len(rows) if rows else None
 
 
-_ALIKE = frozenset({(14, 20), (20, 14), (17, 24), (24, 17), (10, 9), (7, 6)})
+_ALIKE = frozenset({(14, 20), (20, 14), (17, 24), (24, 17), (10, 9), (7, 6), (10, 12), (12, 10)})
 """Pairs that move the skin alike where the spotter looks: only between them is the witness asked."""

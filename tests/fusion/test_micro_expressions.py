@@ -140,6 +140,25 @@ def test_the_action_units_tell_muscles_apart_that_move_the_skin_alike() -> None:
     assert micros(fuse(down, emg=False)[1])[0].action_units == (20,)  # the lip corner goes outward and down
 
 
+def test_a_lip_corner_is_a_smile_when_the_upper_lip_does_not_rise() -> None:
+    corner = [replace(movement(1, 6.0, 0.3, "lip_corner", (10, 12), "both", 4.0), pattern=(10, 12))]
+    (event,) = micros(fuse(corner, units={"AU12": plateau(6.0, 6.3, 0.15, 0.1)}, emg=False)[1])
+    assert event.action_units == (12,)
+    assert event.category == "positive"
+    both = {"AU12": plateau(6.0, 6.3, 0.15, 0.1), "AU10": plateau(6.0, 6.3, 0.15, 0.1)}
+    (event,) = micros(fuse(corner, units=both, emg=False)[1])
+    assert event.action_units == (10, 12)
+    assert event.category == "other"  # rule 1 against table 3
+
+
+def test_a_wing_of_the_nose_is_not_the_corrugators() -> None:
+    # Section 4.1: corrugator supercilii ends in the skin of the eyebrow.
+    wing = [replace(movement(1, 6.0, 0.3, "nose_wing", (4, 9), "both", 4.0), pattern=(4, 9))]
+    (event,) = micros(fuse(wing, emg=False)[1])
+    assert event.action_units == (4, 9)
+    assert event.muscles[0] == "levator labii superioris alaeque nasi"
+
+
 def test_a_frown_with_a_blink_is_the_blinks() -> None:
     # Section 5: habitual behaviours, "such as frown when blinking", are to be eliminated.
     blink = plateau(6.0, 6.25, 1.0, 0.1)
@@ -182,6 +201,15 @@ def test_a_late_sister_is_waited_for_while_it_still_moves() -> None:
     assert event.action_units == (4, 9)
 
 
+def test_a_faint_sister_waits_for_the_clearer_one() -> None:
+    felt = burst("COR_L", 5.95, 0.15, 9.0)
+    faint = movement(1, 6.05, 0.1, ratio=-1.0, vetoes=("faint",))
+    clear = movement(2, 6.0, 0.5, "outer_brow", (2,), ratio=5.0)
+    (event,) = micros(fuse([faint, clear], [felt])[1])
+    assert event.id == "micro-1"
+    assert 2 in event.action_units
+
+
 def test_syllables_are_not_micro_expressions() -> None:
     speech = [movement(k, 4.0 + 0.25 * k, 0.2, "lip_corner", (12,), "both") for k in range(8)]
     fusion, fused = fuse(speech, emg=False)
@@ -192,6 +220,16 @@ def test_syllables_are_not_micro_expressions() -> None:
 
 def test_the_edge_of_a_smile_is_not_a_micro_expression() -> None:
     fusion, fused = fuse([movement(1, 4.1, 0.25, "cheek", (6,), "both")], units={"AU12": plateau(4, 8, 0.8)})
+    assert micros(fused) == []
+    assert fusion.dropped["macro_edge"] == 1
+
+
+def test_a_weak_expression_explains_a_movement_only_if_it_stays() -> None:
+    # Action units waver by as much as a micro-expression moves them, when the head turns say.
+    move = [movement(1, 6.0, 0.3, "outer_brow", (2,), "both")]
+    (event,) = micros(fuse(move, units={"AU2": plateau(4.0, 9.0, 0.22)}, emg=False)[1])
+    assert event.action_units == (2,)
+    fusion, fused = fuse(move, units={"AU2": plateau(6.0, 9.0, 0.22, 0.3)}, emg=False)
     assert micros(fused) == []
     assert fusion.dropped["macro_edge"] == 1
 
@@ -264,6 +302,15 @@ def test_what_explains_a_burst_is_no_sub_visible_expression() -> None:
     ]
     for bursts, units in cases:
         assert micros(fuse([], bursts, units)[1]) == []
+
+
+def test_a_blink_does_not_make_the_muscle_busy() -> None:
+    blink = plateau(5.0, 5.25, 1.0, 0.1)
+    blinked, twitch = burst("COR_L", 4.98, 0.15, 12.0), burst("COR_L", 5.9, 0.15, 12.0)
+    lids = {"blink_left": blink, "blink_right": blink}
+    assert micros(fuse([], [blinked, twitch])[1]) == []  # twice within a second, for no known reason
+    (event,) = micros(fuse([], [blinked, twitch], lids)[1])
+    assert event.onset > START_S + 5.5
 
 
 def test_without_a_picture_nothing_is_called_sub_visible() -> None:

@@ -40,8 +40,8 @@ class AutoDriver:
         tell: Receives a line per step; None stays silent.
     """
 
-    RED_FOR_TICKS = 160
-    """A checklist that is red for so many looks (8 s) is overridden: devices need a moment."""
+    RED_FOR_TICKS = 400
+    """A checklist that is red for so many looks (20 s) is overridden: devices need a moment."""
 
     REDOS = 1
     """Of each step; what fails again is overridden."""

@@ -20,7 +20,7 @@ from zygoma.guided.drivers import AutoDriver, Driver, Nobody, TerminalDriver
 from zygoma.guided.protocol import Protocol, load_protocol
 from zygoma.guided.routes import session_router
 from zygoma.guided.session import GuidedSession
-from zygoma.guided.simulated import SimulatedParticipant
+from zygoma.guided.simulated import ParticipantProcess
 from zygoma.guided.summary import summary_lines
 from zygoma.monitor.live import Monitor, MonitorOptions
 from zygoma.options import console, errors, print_json
@@ -118,7 +118,7 @@ def _run(protocol: Protocol, options: SessionOptions, stop: threading.Event) -> 
     with ExitStack() as stack:
         perform: Callable[[str, float, float], None] = _nobody_obeys
         if options.simulate:
-            perform = stack.enter_context(SimulatedParticipant(seed=options.seed)).perform
+            perform = stack.enter_context(ParticipantProcess(seed=options.seed)).perform
         pages = not options.headless
         session = GuidedSession(
             protocol, options.recordings, needs_page=pages and not options.auto, perform=perform

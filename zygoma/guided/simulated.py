@@ -1,18 +1,31 @@
-"""A simulated participant who does what the session asks for: poses, relaxes, and reacts to what is shown."""
+"""A simulated participant who does what the session asks for: poses, relaxes, and reacts to what is shown.
+
+The devices run in a process of their own, as real ones do: drawing faces beside the engine would hold up the
+threads that measure them.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from types import TracebackType
 
+import cv2
+
+from acquisition import network
 from acquisition.clock import Clock, lsl_clock
 from acquisition.stream import Source, ZygomaError
 from hardware.simulated import Scenario, ScriptedEvent, simulated_source
+from zygoma.demo import START_DELAY_S, STOP_TIMEOUT_S
 from zygoma.publish import publish
 
 CAMERA_SIZE_PX = (480, 360)
-"""Drawn in the session's own process: 4 ms a frame, about half of what VGA takes."""
+"""Large enough for landmarks, and drawn in about half the time that VGA takes."""
 
 REACTION_S = 0.35
 REACTION_TO_STIMULUS_S = 1.0
@@ -54,11 +67,12 @@ class SimulatedParticipant:
 
     Args:
         seed: Of the person's sway and the devices' noise.
+        start_s: Stamp at which the devices begin, LSL clock.
         clock: LSL clock.
     """
 
-    def __init__(self, *, seed: int = 0, clock: Clock = lsl_clock) -> None:
-        self._start_s = clock() + 0.5
+    def __init__(self, *, seed: int = 0, start_s: float, clock: Clock = lsl_clock) -> None:
+        self._start_s = start_s
         self._script = ObedientScenario(seed, LONGEST_SESSION_S, (), sway_px=0.8)
         self._asked = 0
         self._stop = threading.Event()
@@ -119,3 +133,54 @@ class SimulatedParticipant:
                 emotion="" if posed else expression,
             )
         )
+
+
+class ParticipantProcess:
+    """A `SimulatedParticipant` in a process of its own, which ends with this one; use as a context manager.
+
+    Args:
+        seed: As there.
+        clock: LSL clock.
+    """
+
+    def __init__(self, *, seed: int = 0, clock: Clock = lsl_clock) -> None:
+        context = multiprocessing.get_context("spawn")
+        listening, self._asking = context.Pipe(duplex=False)
+        self._process = context.Process(
+            target=_live,
+            args=(listening, seed, clock() + START_DELAY_S),
+            name="zygoma-simulated",
+            daemon=True,
+        )
+        self._listening = listening
+
+    def __enter__(self) -> ParticipantProcess:
+        self._process.start()
+        self._listening.close()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._asking.close()
+        self._process.join(STOP_TIMEOUT_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def perform(self, expression: str, start_s: float, end_s: float) -> None:
+        """See `SimulatedParticipant.perform`; one whose process has ended does nothing any more."""
+        with suppress(OSError):
+            self._asking.send((expression, start_s, end_s))
+
+
+def _live(asked: Connection, seed: int, start_s: float) -> None:
+    """What the process does until nobody can ask any more: its owner has closed the pipe, or is gone."""
+    # A Ctrl-C is for the session, which then ends its participant in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A device has one core at most: the engine needs the others.
+    cv2.setNumThreads(1)
+    network.configure(lan=False)
+    with SimulatedParticipant(seed=seed, start_s=start_s) as participant, suppress(EOFError):
+        while True:
+            participant.perform(*asked.recv())
