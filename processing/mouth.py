@@ -24,7 +24,7 @@ _LIP_JITTER = 2.0
 """How much more lips and chin tremble than canthi and bridge; see `processing.muscle_fields`."""
 
 # Where each grade begins and is complete: gap of the lips, then fall of the jaw, IOD.
-_PARTING, _DROPPING, _STRETCHING = (0.01, 0.13), (0.03, 0.28), (0.27, 0.36)
+_PARTING, _DROPPING, _STRETCHING = (0.01, 0.13), (0.03, 0.27), (0.3, 0.4)
 
 
 def jaw_drop(displacement: NDArray[np.float64]) -> float:
@@ -47,7 +47,9 @@ def mouth_opening(gap: float, jaw: float) -> tuple[float, float, float]:
         gap: Parting of the inner lips that no lip muscle explains, IOD above neutral.
         jaw: Fall of the jaw measured at the lower lip, IOD below neutral.
     """
-    parted = rise(gap, *_PARTING) * (1.0 - 0.65 * rise(jaw, 0.12, 0.26))
+    # A falling jaw parts the lips; where they tell of a longer fall than the chin, each is half believed.
+    jaw = max(jaw, 0.5 * (jaw + min(gap, 2.0 * jaw)))
+    parted = rise(gap, *_PARTING) * (1.0 - 0.65 * rise(jaw, 0.1, 0.18))
     stretched = rise(jaw, *_STRETCHING)
     dropped = rise(jaw, *_DROPPING) * (1.0 - 0.6 * stretched)
     return parted, dropped, stretched

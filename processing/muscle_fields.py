@@ -145,6 +145,8 @@ class Muscle:
         action_unit: The AU it produces.
         paired: One activation per side; False for muscles that act across the midline.
         courses: Its displacement fields, the usual one first.
+        evidence: Share of the usual evidence that it takes in a face that hardly moves: some actions are far
+            more common than those they are mistaken for.
     """
 
     name: str
@@ -152,6 +154,7 @@ class Muscle:
     action_unit: int
     paired: bool
     courses: tuple[Course, ...]
+    evidence: float = 1.0
 
     @property
     def strokes(self) -> tuple[Stroke, ...]:
@@ -182,7 +185,14 @@ def _muscle(table: Mapping[str, Any]) -> Muscle:
         )
         for course in table["course"]
     )
-    return Muscle(table["name"], table["latin"], table["action_unit"], table["paired"], courses)
+    return Muscle(
+        table["name"],
+        table["latin"],
+        table["action_unit"],
+        table["paired"],
+        courses,
+        table.get("evidence", 1.0),
+    )
 
 
 def _read() -> tuple[Muscle, ...]:

@@ -235,6 +235,7 @@ _SHAPE_WEIGHT = np.array(
 
 
 _PRICE = np.array([a.course.reluctance * (1.0 if a.side == "both" else _PAIR) for a in ACTIVATIONS])
+_EVIDENCE = np.array([a.muscle.evidence for a in ACTIVATIONS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,6 +353,7 @@ def _invert(
     gram: NDArray[np.float64],
     strength: NDArray[np.float64],
     price: NDArray[np.float64],
+    share: NDArray[np.float64],
     displacement: NDArray[np.float64],
     shapes: NDArray[np.float64],
     used: NDArray[np.int64],
@@ -372,7 +374,7 @@ def _invert(
     most = 0.0
     for j in range(n):
         most = max(most, right_side[j] / strength[j])
-    penalty = (evidence + _LEAST_SHARE * most) * price
+    penalty = (evidence * share + _LEAST_SHARE * most) * price
     x = solve_nonnegative(gram, right_side, penalty, _STEPS, _TOLERANCE)
     slack = penalty - right_side
     for i in range(n):
@@ -411,7 +413,7 @@ def invert(
     """
     evidence = _LEAST_EVIDENCE + _EVIDENCE_PER_DEG * turned_deg
     x, slack = _invert(
-        model.gain, model.gram, model.strength, model.price, displacement, shapes, _USED, evidence
+        model.gain, model.gram, model.strength, model.price, _EVIDENCE, displacement, shapes, _USED, evidence
     )
     return Solution(x, slack)
 
