@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from acquisition.stream import Block, StreamSpec
 from processing.findings import Movement
 from processing.thermal_checks import PixelCheck, PixelFaults, Shutter, ShutterWatch, WarmUpWatch
-from processing.thermal_features import Baseline, RegionReader, SlopeWindow, column_means
+from processing.thermal_face import FindFace, packaged_face_finder
+from processing.thermal_features import Baseline, RegionReader, SlopeWindow, column_means, misread_variance
 from processing.thermal_mapping import ThermalMapping
 from processing.thermal_model import (
     COMMON,
@@ -27,11 +28,12 @@ from processing.thermal_model import (
     ThermalEvent,
     ThermalSettings,
     muscle_warming,
+    quality_words,
     skin_spec,
 )
 from processing.thermal_motion import ThermalMotion
 from processing.thermal_regions import OUTER_EYE_CORNERS, REFERENCE, REGIONS
-from processing.thermal_tracking import FaceTracker, FindFace, Registration, packaged_face_finder
+from processing.thermal_tracking import FaceTracker, Registration
 
 __all__ = [
     "MuscleWarming",
@@ -47,16 +49,10 @@ WARMING_UP = ("warming up", "the camera is warming up")
 """The event and the reason of a picture that drifts as a whole."""
 
 
-_IS_REFERENCE = np.arange(len(REGIONS)) == REFERENCE
+_REGISTRATION_SHARE = 0.35
+"""Of the registration's residual, which noise and warming raise as well, what is misplacement."""
 
-_COUNTED = {
-    Reason.NO_FACE: "no frontal face",
-    Reason.FACE_LOST: "the face turned away or left the picture",
-    Reason.WARMING_UP: "the camera was warming up",
-    Reason.SHUTTER: "the camera calibrated itself (FFC)",
-    Reason.IMPLAUSIBLE: "no temperatures",
-}
-"""Reasons worth telling of a whole recording."""
+_IS_REFERENCE = np.arange(len(REGIONS)) == REFERENCE
 
 
 @dataclass
@@ -223,15 +219,7 @@ class SkinTemperature:
 
     def quality_words(self) -> str:
         """What spoke against the signal so far, in words an assistant can act on; empty without a frame."""
-        counts = self._counts
-        told = [
-            f"{words} in {100 * counts[reason] / self._frames:.0f} % of the frames"
-            for reason, words in _COUNTED.items()
-            if counts[reason]
-        ]
-        if self.faults != PixelFaults((), (), (), 0.0):
-            told.append(str(self.faults))
-        return "; ".join(told) or ("good" if self._frames else "")
+        return quality_words(self._counts, self._frames, self.faults)
 
     @property
     def faults(self) -> PixelFaults:
@@ -358,11 +346,12 @@ class SkinTemperature:
         self._baseline.push(time_s, signal, settled)
         self._slopes.push(time_s, signal)
         delta = signal - self._baseline.level if self._baseline.ready else np.full(len(REGIONS), np.nan)
-        delta_se = self._delta_se(registration)
+        delta_se = self._delta_se(registration, delta)
         doubtful = delta_se > self.settings.max_delta_se_celsius
         delta = np.where(doubtful, np.nan, delta)
         self._put_regions(row, trusted, delta, delta_se)
-        self._put(row, "registration_residual_px", self._residual_px(registration))
+        residual_px = math.hypot(registration.residual_px, self._mapping_px(registration))
+        self._put(row, "registration_residual_px", residual_px)
         self._put(row, "carried_over", float(registration.carried))
         self._put_arousal(row, delta, delta_se)
         faulty = [name for name, value in zip(REGIONS, trusted, strict=True) if np.isnan(value)]
@@ -402,20 +391,21 @@ class SkinTemperature:
         self._recent.clear()
         self._carry = ""
 
-    def _delta_se(self, registration: Registration) -> NDArray[np.float64]:
-        """Noise of the series, misplacement of the region, error of the baseline, steps carried over."""
-        variance = (registration.keyframe.steepness * self._residual_px(registration)) ** 2
+    def _delta_se(self, registration: Registration, delta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Noise, registration, the region's place, error of the baseline, steps carried over."""
+        keyframe = registration.keyframe
+        moved_px = math.hypot(_REGISTRATION_SHARE * registration.residual_px, self._mapping_px(registration))
+        variance = (keyframe.steepness * moved_px) ** 2
         variance += np.where(_IS_REFERENCE, 0.0, variance[REFERENCE])
         for error in (self._slopes.scatter, self._baseline.level_se):
             variance += np.where(np.isnan(error), 0.0, error**2)
+        variance += misread_variance(delta, keyframe.misread)
         return np.asarray(np.sqrt(variance + self._step_variance))
 
-    def _residual_px(self, registration: Registration) -> float:
-        """Of the registration, and of the mapping where the regions were placed by it alone."""
+    def _mapping_px(self, registration: Registration) -> float:
+        """Residual of the mapping where the regions were placed by it alone."""
         placed = registration.carried and registration.renewed and self.mapping is not None
-        return math.hypot(
-            registration.residual_px, self.mapping.residual_px if placed and self.mapping else 0.0
-        )
+        return self.mapping.residual_px if placed and self.mapping else 0.0
 
     # -- output --------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from processing.thermal_alignment import Placement
 from processing.thermal_kernels import bilinear, is_inside, quantile, sort_in_place
-from processing.thermal_regions import REGIONS, RegionSamples
+from processing.thermal_regions import BESIDE, REFERENCE, REGIONS, RegionSamples
 
 SKIN_CENTI_CELSIUS = (1500.0, 4500.0)
 """A sample outside is not bare skin (hair, glasses, a cup): it is left out of its region."""
@@ -124,6 +124,22 @@ def _read_regions(
         sort_in_place(scratch, count)
         p10[region] = quantile(scratch, count, 0.1)
         p90[region] = quantile(scratch, count, 0.9)
+
+
+def misread_variance(delta: NDArray[np.float64], misread: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance of deltas [regions], degC squared, that comes of regions not lying where they should.
+
+    Args:
+        delta: Change of each region against the forehead; NaN counts as none.
+        misread: See `processing.thermal_regions.misread_shares`.
+    """
+    power = np.nan_to_num(delta) ** 2
+    power[REFERENCE] = 0.0  # its own delta is the camera's drift
+    beside = np.array(
+        [max((power[REGIONS.index(n)] for n in BESIDE.get(r, ())), default=0.0) for r in REGIONS]
+    )
+    variance = misread**2 * (power + beside)
+    return np.asarray(variance + np.where(np.arange(_REGION_COUNT) == REFERENCE, 0.0, variance[REFERENCE]))
 
 
 class SlopeWindow:

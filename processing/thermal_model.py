@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
 from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec
+from processing.thermal_checks import PixelFaults
 from processing.thermal_mapping import ThermalMapping
 from processing.thermal_regions import MUSCLES, REGIONS
 
@@ -50,6 +52,16 @@ class Reason(IntEnum):
     NO_FACE = 6
     FACE_LOST = 7
     IMPLAUSIBLE = 8
+
+
+_COUNTED = {
+    Reason.NO_FACE: "no frontal face",
+    Reason.FACE_LOST: "the face turned away or left the picture",
+    Reason.WARMING_UP: "the camera was warming up",
+    Reason.SHUTTER: "the camera calibrated itself (FFC)",
+    Reason.IMPLAUSIBLE: "no temperatures",
+}
+"""Reasons worth telling of a whole recording."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +184,18 @@ def skin_spec(input_spec: StreamSpec, mapping: ThermalMapping | None = None) -> 
             **rate,
         },
     )
+
+
+def quality_words(counts: Mapping[Reason, int], frames: int, faults: PixelFaults) -> str:
+    """What spoke against a signal of `frames` frames; `counts` of those that a reason held for."""
+    told = [
+        f"{words} in {100 * counts[reason] / frames:.0f} % of the frames"
+        for reason, words in _COUNTED.items()
+        if counts.get(reason)
+    ]
+    if faults != PixelFaults((), (), (), 0.0):
+        told.append(str(faults))
+    return "; ".join(told) or ("good" if frames else "")
 
 
 def muscle_warming(skin: Block, row: int = -1) -> tuple[MuscleWarming, ...]:

@@ -7,7 +7,6 @@ affine registration to one keyframe holds the regions on the same skin.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -17,12 +16,17 @@ from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator
 
 from processing.thermal_alignment import STILL, Placement, Template, align, make_template
+from processing.thermal_face import FindFace, is_face, landmarks_in
 from processing.thermal_refine import Surroundings, local_shifts, surroundings
-from processing.thermal_regions import OUTER_EYE_CORNERS, REGIONS, RegionSamples, face_mask, region_samples
-from processing.thermal_rendering import RENDERINGS, Rendering
-
-FindFace: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[Any] | None]
-"""Takes an RGB rendering uint8 [height, width, 3]; returns the mesh [478, 2+] in its pixels, or None."""
+from processing.thermal_regions import (
+    OUTER_EYE_CORNERS,
+    REGIONS,
+    RegionSamples,
+    face_mask,
+    misread_shares,
+    region_samples,
+)
+from processing.thermal_rendering import RENDERINGS
 
 MIN_CORRELATION = 0.85
 """Below this the face no longer is where, or as, the keyframe says."""
@@ -34,8 +38,6 @@ EAGER_RETRY_S, EAGER_S = 0.25, 3.0
 """... but for the first seconds after the face was lost, or the film began, which may be short."""
 
 _RENDERINGS_PER_SEARCH = 2
-_MIN_EYE_DISTANCE_PX = 12.0
-_SKIN_CELSIUS = (25.0, 41.0)
 _TRACKED_FACE_PX = 90.0
 _RIM_SHARE = 0.04
 """Share of the face's extent left out along its outline: an outline is no skin, it slides over it as the head
@@ -68,6 +70,7 @@ class Keyframe:
         samples: Where the regions are read.
         depths_px: float64 [points of the samples], as in `Template`, in pixels of the frame.
         steepness: float64 [regions], mean temperature gradient over each region, degC per px.
+        misread: float64 [regions], see `misread_shares`.
         reduction: How many times smaller than the frame the template is.
         template: Band-passed temperature of the face, on the reduced frame.
         band: The reduced, band-passed frame around the face, for a search over the whole picture.
@@ -79,6 +82,7 @@ class Keyframe:
     samples: RegionSamples
     depths_px: NDArray[np.float64]
     steepness: NDArray[np.float64]
+    misread: NDArray[np.float64]
     reduction: int
     template: Template
     band: Image
@@ -176,7 +180,7 @@ class FaceTracker:
             if found is not None:
                 return found
         carried = landmarks is None
-        if carried and carried_px is not None and _is_face(celsius, carried_px):
+        if carried and carried_px is not None and is_face(celsius, carried_px):
             landmarks = carried_px
         if landmarks is None:
             return None
@@ -189,7 +193,7 @@ class FaceTracker:
     def _search(self, celsius: Image) -> NDArray[np.float64] | None:
         """Landmarks [478, 2 or 3] in pixels of the frame when a plausible face is found."""
         for _ in range(_RENDERINGS_PER_SEARCH):
-            landmarks = _landmarks_in(celsius, RENDERINGS[self._next_rendering], self._find_face)
+            landmarks = landmarks_in(celsius, RENDERINGS[self._next_rendering], self._find_face)
             if landmarks is not None:
                 return landmarks
             # The rendering that found a face is the first to be asked again.
@@ -233,23 +237,6 @@ class FaceTracker:
         )
 
 
-def find_thermal_face(celsius: Image, find_face: FindFace) -> NDArray[np.float64] | None:
-    """Landmarks [478, 2 or 3] of the face in a single picture, in its pixels; None when none is found."""
-    found = (_landmarks_in(celsius, rendering, find_face) for rendering in RENDERINGS)
-    return next((landmarks for landmarks in found if landmarks is not None), None)
-
-
-def _landmarks_in(celsius: Image, rendering: Rendering, find_face: FindFace) -> NDArray[np.float64] | None:
-    picture, scale = rendering(celsius)
-    found = find_face(picture)
-    if found is None:
-        return None
-    # Cubic enlargement aligns the pictures' outer borders, not their first pixel centres.
-    landmarks = np.asarray(found, dtype=np.float64) / scale
-    landmarks[:, :2] += 0.5 / scale - 0.5
-    return landmarks if _is_face(celsius, landmarks) else None
-
-
 def make_keyframe(celsius: Image, mesh_px: NDArray[np.float64]) -> Keyframe:
     """Prepare a frame whose landmarks [478, 2 or 3] are known for registration and for reading regions."""
     height, width = celsius.shape
@@ -272,6 +259,7 @@ def make_keyframe(celsius: Image, mesh_px: NDArray[np.float64]) -> Keyframe:
         samples,
         depth[rows_of, columns_of].astype(np.float64),
         _steepness(celsius, samples),
+        misread_shares(samples, float(np.ptp(landmarks_px[:, 0]))),
         reduction,
         make_template(band, mask, small_depth),
         np.ascontiguousarray(band[top : top + rows, left : left + columns]),
@@ -304,20 +292,6 @@ def relief(mesh_px: NDArray[np.float64], height: int, width: int) -> Image:
     values = LinearNDInterpolator(mesh_px[:, :2], behind)(columns, rows)
     depth[rows, columns] = np.nan_to_num(values)
     return depth
-
-
-def _is_face(celsius: Image, landmarks_px: NDArray[np.float64]) -> bool:
-    """Large enough, mostly in the picture, and as warm as skin."""
-    height, width = celsius.shape
-    landmarks_px = landmarks_px[:, :2]
-    right, left = landmarks_px[list(OUTER_EYE_CORNERS)]
-    if not np.hypot(*(left - right)) >= _MIN_EYE_DISTANCE_PX:
-        return False
-    middle = landmarks_px.mean(axis=0)
-    if not (0 <= middle[0] < width and 0 <= middle[1] < height):
-        return False
-    skin = celsius[face_mask(landmarks_px, height, width) > 0]
-    return bool(skin.size and _SKIN_CELSIUS[0] <= np.median(skin) <= _SKIN_CELSIUS[1])
 
 
 def _centres(samples: RegionSamples) -> NDArray[np.float64]:
@@ -389,19 +363,3 @@ def _plausible(warp: NDArray[np.float64]) -> bool:
     root = math.sqrt(max(0.0, norm * norm - 4 * determinant * determinant))
     longest, shortest = math.sqrt((norm + root) / 2), math.sqrt(max(0.0, (norm - root) / 2))
     return shortest > 0.6 and longest < 1.6 and longest < 1.5 * shortest
-
-
-def packaged_face_finder() -> FindFace:
-    """The packaged face model, loaded when the first face is looked for."""
-    mesh = None
-
-    def find(rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        nonlocal mesh
-        if mesh is None:
-            from processing.landmarks import FaceMesh
-
-            mesh = FaceMesh("image")
-        observation = mesh.detect(rgb, 0.0)
-        return None if observation is None else observation.points_px
-
-    return find

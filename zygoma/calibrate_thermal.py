@@ -21,6 +21,7 @@ from acquisition.clock import lsl_clock
 from acquisition.stream import Block, DeviceNotFound, InvalidSignal, Kind, StreamSpec
 from processing.camera import Picture, decode, is_mirrored
 from processing.landmarks import FaceMesh
+from processing.thermal_face import FindFace, find_thermal_face
 from processing.thermal_mapping import (
     Pair,
     ThermalMapping,
@@ -29,7 +30,6 @@ from processing.thermal_mapping import (
     fit_faces,
     render_for_board,
 )
-from processing.thermal_tracking import FindFace, find_thermal_face
 from zygoma.options import errors
 from zygoma.readers import StreamReaders
 

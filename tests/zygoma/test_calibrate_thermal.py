@@ -112,4 +112,5 @@ def test_two_live_streams_give_a_map_that_carries_a_face_the_thermal_picture_hid
     carried = np.concatenate([row.column("carried_over") for row in rows])
     assert np.nanmax(carried) == 1
     assert np.isfinite(rows[-1].column("forehead_celsius")).all()
-    assert rows[0].spec.metadata["mapping_residual_px"] == f"{made.residual_px:.2f}"
+    # The file rounds the residual, and the metadata once more.
+    assert abs(float(rows[0].spec.metadata["mapping_residual_px"]) - made.residual_px) < 0.011
