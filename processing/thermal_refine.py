@@ -32,6 +32,10 @@ _MOBILE = MappingProxyType({"chin": (0.04, 0.15)})
 degC. Takes a third off the noise of the chin on films of faces that move as a talking person's did. (The
 lip's region would gain as much, but loses 15 mK to a nose that cools beside it.)"""
 
+_EXPLAINED = 0.6
+"""A mobile region's shift has to take away that share of the misfit of no shift: a patch that warms draws
+the region along as well, but stays where it is and leaves most of the misfit."""
+
 _TURN_SHARE = 0.08
 """The more a head has turned since the keyframe, the worse any mesh's relief fits: the prior widens by this
 share of the eye distance per unit of parallax. It takes a tenth off the error of turning heads."""
@@ -145,6 +149,7 @@ def local_shifts(
         parallax,
         (_MISFIT_CELSIUS / expected_px) ** 2,
         _OUTLIERS_CELSIUS,
+        _MOBILITY_SHARE > 0.0,
         _MAX_SHIFT_SHARE * around.eye_distance_px,
         shifts,
     )
@@ -163,6 +168,7 @@ def _local_shifts(
     parallax: NDArray[np.float64],
     priors: NDArray[np.float64],
     outliers: NDArray[np.float64],
+    mobile: NDArray[np.bool_],
     limit_px: float,
     shifts: NDArray[np.float64],
 ) -> None:
@@ -212,5 +218,38 @@ def _local_shifts(
                 break
             dx = min(max(dx + (hyy * bx - hxy * by) / determinant, -limit_px), limit_px)
             dy = min(max(dy + (hxx * by - hxy * bx) / determinant, -limit_px), limit_px)
+        if mobile[region]:
+            piece = slice(starts[region], starts[region + 1])
+            points_of, around = points[piece], (weights[piece], values[piece], depths[piece])
+            moved = _misfit(points_of, around, band, warp, parallax, dx, dy)
+            if moved > (1.0 - _EXPLAINED) * _misfit(points_of, around, band, warp, parallax, 0.0, 0.0):
+                dx = dy = 0.0
         shifts[region, 0] = dx
         shifts[region, 1] = dy
+
+
+@njit(cache=True, nogil=True)
+def _misfit(
+    points: NDArray[np.float64],
+    around: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    band: NDArray[np.float32],
+    warp: NDArray[np.float64],
+    parallax: NDArray[np.float64],
+    dx: float,
+    dy: float,
+) -> float:
+    """Weighted variance of the differences to the keyframe (`around`: weights, values, depths) at a shift."""
+    height, width = band.shape
+    weights, values, depths = around
+    sw = se = see = 0.0
+    for i in range(len(weights)):
+        px = points[i, 0] + dx + depths[i] * parallax[0]
+        py = points[i, 1] + dy + depths[i] * parallax[1]
+        x = warp[0, 0] * px + warp[0, 1] * py + warp[0, 2]
+        y = warp[1, 0] * px + warp[1, 1] * py + warp[1, 2]
+        if is_inside(height, width, x, y):
+            error = values[i] - bilinear(band, x, y)
+            sw += weights[i]
+            se += weights[i] * error
+            see += weights[i] * error * error
+    return see / sw - (se / sw) ** 2 if sw > 0.0 else 0.0
