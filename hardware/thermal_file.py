@@ -92,7 +92,10 @@ class ThermalFile(OpenedSource):
         if not sample:
             raise InvalidSignal(f"{self._path.name} holds no frame that can be read; it is empty or damaged.")
         if sample[0].time_s is None and rate_hz is None:
-            raise InvalidSignal(f"{self._path.name} carries no times: give its frame rate (--rate).")
+            raise InvalidSignal(
+                f"{self._path.name} carries no times: give a frame rate (--thermal-rate; --rate to publish) "
+                "or, in NPZ, one floating-point value in seconds per frame."
+            )
         pictures = np.stack([frame.picture for frame in sample])
         self._conversion = _unit_of(pictures, scale if scale is not None else stored, self._path.name)
         height, width = pictures.shape[1:]
@@ -232,7 +235,8 @@ def _without_telemetry(frame: FileFrame) -> FileFrame:
 def _unit_of(pictures: NDArray[Any], scale: float | None, name: str) -> Conversion:
     """How the values of a recording become degrees Celsius.
 
-    uint16 without a scale must be centikelvin, int16 centi-degC, floating point degC or kelvin.
+    uint16 must be kelvin or degC times a scale, without one centikelvin or centi-degC; int16 centi-degC,
+    floating point degC or kelvin.
     """
     if pictures.dtype == np.uint8:
         raise InvalidSignal(
@@ -240,10 +244,10 @@ def _unit_of(pictures: NDArray[Any], scale: float | None, name: str) -> Conversi
             "radiometric frames to get temperatures."
         )
     if pictures.dtype == np.uint16:
-        return check_counts(pictures, CENTIKELVIN if scale is None else scale, name)
+        return check_counts(pictures, CENTIKELVIN if scale is None else scale, name, or_celsius=True)
     if scale is not None:
         whole = np.clip(np.nan_to_num(pictures), 0, 65535).astype(np.uint16)
-        return check_counts(whole, scale, name)
+        return check_counts(whole, scale, name, or_celsius=True)
     if pictures.dtype == np.int16:
         return check_celsius(pictures, "centi-degC", 0.01, name)
     if np.issubdtype(pictures.dtype, np.floating):

@@ -309,13 +309,16 @@ def lepton_telemetry(words: NDArray[np.uint16]) -> LeptonTelemetry | None:
 # -- evidence ----------------------------------------------------------------------------------------------
 
 
-def check_counts(counts: NDArray[np.uint16], kelvin_per_count: float, source: str) -> Conversion:
+def check_counts(
+    counts: NDArray[np.uint16], kelvin_per_count: float, source: str, *, or_celsius: bool = False
+) -> Conversion:
     """Confirm that counts are temperatures at the given scale.
 
     Args:
         counts: uint16 [..., height, width], one frame or several.
         kelvin_per_count: What the model or the user says.
         source: Name for the refusal.
+        or_celsius: Counted from 0 degC they may be temperatures as well (files in centi-degC).
 
     Raises:
         InvalidSignal: 8-bit picture, wrong byte order or no plausible temperatures, told by the sentence.
@@ -332,13 +335,17 @@ def check_counts(counts: NDArray[np.uint16], kelvin_per_count: float, source: st
             f"{source} looks byte-swapped: with the two bytes of each pixel exchanged its commonest "
             f"temperature would be {swapped.mode_celsius:.1f} degC; read it as little-endian 16-bit values."
         )
+    offset, zero = -KELVIN_OFFSET, ""
+    if not verdict.plausible and or_celsius:
+        verdict = _judge(kelvin_per_count * counts.astype(np.float64), present)
+        offset, zero = 0.0, " from 0 degC"
     if not verdict.plausible:
-        raise InvalidSignal(_refusal(verdict, counts, source))
+        raise InvalidSignal(_refusal(_judge(celsius, present), counts, source))
     evidence = (
-        f"{kelvin_per_count:g} K per count: commonest temperature {verdict.mode_celsius:.1f} degC, "
+        f"{kelvin_per_count:g} K per count{zero}: commonest temperature {verdict.mode_celsius:.1f} degC, "
         f"{100 * verdict.share:.1f} % of pixels within {_PLAUSIBLE_WORDS}"
     )
-    return Conversion(kelvin_per_count, -KELVIN_OFFSET, evidence)
+    return Conversion(kelvin_per_count, offset, evidence)
 
 
 def check_celsius(celsius: NDArray[Any], unit: str, per_unit: float, source: str) -> Conversion:

@@ -215,12 +215,28 @@ class _NumpyArchive(_Opened):
         for array in arrays.values():
             if array.shape == (len(self._stack),) and np.issubdtype(array.dtype, np.floating):
                 self._times = array.astype(np.float64)
+        if self._times is not None:
+            self._check_times(self._times)
         if "scale" in arrays and arrays["scale"].size == 1:
             self.kelvin_per_count = float(arrays["scale"])
 
     def frames(self) -> Iterator[FileFrame]:
         for index, picture in enumerate(self._stack):
             yield FileFrame(picture, None if self._times is None else float(self._times[index]))
+
+    def _check_times(self, times: NDArray[np.float64]) -> None:
+        wrong = np.flatnonzero(~np.isfinite(times))
+        if wrong.size:
+            raise InvalidSignal(
+                f"{self.path.name} has no time for frame {wrong[0]}: give finite seconds for all, or leave "
+                "them out and give the frame rate."
+            )
+        back = np.flatnonzero(np.diff(times) < 0)
+        if back.size:
+            raise InvalidSignal(
+                f"{self.path.name} steps back in time at frame {back[0] + 1}: sort its frames by their "
+                "seconds."
+            )
 
 
 class _Cptv(_Opened):

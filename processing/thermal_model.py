@@ -195,6 +195,8 @@ def quality_words(counts: Mapping[Reason, int], frames: int, faults: PixelFaults
     ]
     if faults != PixelFaults((), (), (), 0.0):
         told.append(str(faults))
+    if frames and counts.get(Reason.START_UP) == frames:
+        told.append(f"too short: the first {frames} frames of a camera are left out")
     return "; ".join(told) or ("good" if frames else "")
 
 

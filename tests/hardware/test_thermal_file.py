@@ -206,3 +206,36 @@ def test_telemetry_rows_saved_with_the_picture_are_stripped(
     data = np.concatenate([block.array for block in blocks])
     np.testing.assert_array_equal(data[:, :-2].reshape(counts.shape), counts.astype(int) - 27315)
     assert np.flatnonzero(data[:, -1]).tolist() == [5]
+
+
+@pytest.mark.parametrize("scale", [None, 0.01])
+def test_unsigned_centi_celsius_is_told_by_its_values(
+    tmp_path: Path, counts: NDArray[np.uint16], scale: float | None
+) -> None:
+    centi = (counts.astype(int) - 27315).astype(np.uint16)
+    np.savez(tmp_path / "c.npz", frames=centi, seconds=np.arange(COUNT) * 0.114)
+    source = ThermalFile(tmp_path / "c.npz", scale=scale)
+    assert "from 0 degC" in source.spec.metadata["evidence"]
+    pixels = np.concatenate([block.array for block in read_all(source)])[:, :-2]
+    np.testing.assert_array_equal(pixels, centi.reshape(COUNT, -1))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda t: np.where(np.arange(COUNT) == 7, np.nan, t), "no time for frame 7"),
+        (lambda t: t[::-1], "steps back in time at frame 1"),
+        (lambda t: np.r_[t[:5], t[4:-1] - 0.05], "steps back in time at frame 5"),
+        (lambda t: t[:-1], "carries no times"),
+        (lambda t: np.arange(COUNT), "carries no times"),
+    ],
+)
+def test_times_that_are_none_are_refused(
+    tmp_path: Path,
+    counts: NDArray[np.uint16],
+    change: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    sentence: str,
+) -> None:
+    np.savez(tmp_path / "n.npz", frames=counts, seconds=change(np.arange(COUNT) * 0.114))
+    with pytest.raises(InvalidSignal, match=sentence):
+        ThermalFile(tmp_path / "n.npz")
