@@ -32,7 +32,7 @@ MODE_CELSIUS = (10.0, 45.0)
 """The commonest temperature of a room with a person in it lies inside."""
 
 _MODE_BIN_CELSIUS = 0.5
-_MIN_PLAUSIBLE_SHARE = 0.99
+_MIN_PLAUSIBLE_SHARE = 0.95
 _MIN_MODE_SHARE = 0.01
 _SWAP_ROUGHNESS = 4.0
 
@@ -325,7 +325,7 @@ def check_counts(
     """
     _refuse_eight_bit(counts, source)
     celsius = kelvin_per_count * counts.astype(np.float64) - KELVIN_OFFSET
-    present = counts > 0
+    present = (counts > 0) & (counts < 65535)  # dead pixels and rows lie at either end
     verdict = _judge(celsius, present)
     swapped_counts = counts.byteswap()
     swapped = _judge(kelvin_per_count * swapped_counts.astype(np.float64) - KELVIN_OFFSET, present)

@@ -29,6 +29,8 @@ _SURE_LINE_RATIO = 3.0
 """A line as far off as this needs no confirmation: the keyframe may be made of this very frame."""
 
 _LINE_CLIP_CENTI = 200.0
+_MAX_CONSTANT_SHARE = 0.1
+"""A line of one value to the last bit is dead, unless that many are: a picture without noise."""
 
 
 class Shutter(IntEnum):
@@ -84,6 +86,8 @@ class PixelCheck:
         """Temperature [height, width] in degC, bridged over what is not valid; updates `valid`."""
         celsius = np.empty(frame.shape, dtype=np.float32)
         _line_bends(frame, self._row_bends, self._column_bends)
+        _mark_constant(frame, self._row_bends)
+        _mark_constant(frame.T, self._column_bends)
         _judge_lines(self._row_bends, self._row_suspicion, self._dead_rows)
         _judge_lines(self._column_bends, self._column_suspicion, self._dead_columns)
         _judge_pixels(
@@ -219,9 +223,28 @@ def _line_bends(frame: NDArray[np.int16], rows: NDArray[np.float64], columns: ND
 
 
 @njit(cache=True, nogil=True)
+def _mark_constant(frame: NDArray[np.int16], bends: NDArray[np.float64]) -> None:
+    """Make the bend of rows of one value infinite: dead ones side by side do not bend."""
+    height, width = frame.shape
+    count = 0
+    for y in range(height):
+        x = 1
+        while x < width and frame[y, x] == frame[y, 0]:
+            x += 1
+        if x == width:
+            count += 1
+            bends[1, y] = -1.0
+    for y in range(height):
+        if bends[1, y] < 0.0:
+            bends[1, y] = 0.0
+            if count <= _MAX_CONSTANT_SHARE * height:
+                bends[0, y] = np.inf
+
+
+@njit(cache=True, nogil=True)
 def _judge_lines(bends: NDArray[np.float64], suspicion: NDArray[np.int16], dead: NDArray[np.bool_]) -> None:
     """A dead line lies off neighbours that agree with each other; at an edge of the scene they differ."""
-    for i in range(1, bends.shape[1] - 1):
+    for i in range(bends.shape[1]):
         if bends[0, i] > max(_SURE_LINE_CENTI, _SURE_LINE_RATIO * bends[1, i]):
             suspicion[i] = _CONFIRM_FRAMES
         elif bends[0, i] > max(_LINE_CENTI, _LINE_RATIO * bends[1, i]):

@@ -220,6 +220,16 @@ def test_unsigned_centi_celsius_is_told_by_its_values(
     np.testing.assert_array_equal(pixels, centi.reshape(COUNT, -1))
 
 
+@pytest.mark.parametrize("value", [0, 65535, 5000])
+def test_dead_rows_do_not_speak_against_temperatures(
+    tmp_path: Path, counts: NDArray[np.uint16], value: int
+) -> None:
+    broken = counts.copy()
+    broken[:, [0, 57, 58]] = value
+    np.savez(tmp_path / "d.npz", frames=broken, seconds=np.arange(COUNT) * 0.114)
+    assert "K per count" in ThermalFile(tmp_path / "d.npz").spec.metadata["evidence"]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

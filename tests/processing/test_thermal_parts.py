@@ -131,6 +131,26 @@ def test_hold_off_counts_from_the_end_of_the_pause_behind_flagged_frames() -> No
     assert at(6.0, lost=True) is Shutter.OPEN
 
 
+@pytest.mark.parametrize("lines", [(0,), (20, 21), (10, 11, 12, 39)])
+def test_stuck_lines_side_by_side_are_dead_at_once(lines: tuple[int, ...]) -> None:
+    rows, columns = plane(noise=3.0), plane(noise=3.0)
+    rows[list(lines)] = columns[:, list(lines)] = 3185
+    by_rows, by_columns = PixelCheck(*rows.shape), PixelCheck(*columns.shape)
+    by_rows.clean(rows)
+    by_columns.clean(columns)
+    assert not by_rows.valid[list(lines)].any() and by_rows.valid.sum() == rows.size - len(lines) * 50
+    assert not by_columns.valid[:, list(lines)].any()
+    assert by_columns.valid.sum() == columns.size - len(lines) * 40
+
+
+def test_a_picture_without_noise_has_no_dead_lines() -> None:
+    ramp = np.tile(3000 + 7 * np.arange(50, dtype=np.int16), (40, 1))
+    check = PixelCheck(*ramp.shape)
+    for _ in range(12):
+        check.clean(ramp)
+    assert check.faults.rows == check.faults.columns == ()
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.floats(-0.2, 0.2), st.integers(0, 1000))
 def test_slopes_are_those_of_least_squares(slope: float, seed: int) -> None:
