@@ -10,7 +10,7 @@ import heapq
 import json
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from acquisition.recording import Recording, find_xdf
 from acquisition.session import write_atomically
 from acquisition.stream import Block, EndOfStream, InvalidSignal, Kind, Source, StreamSpec
+from fusion.events import FaceEvent
 from hardware.emg_readers import choose_columns
 from processing.camera import Faces, predecoded
 from processing.face_quality import flags_in
@@ -53,6 +54,7 @@ class Inputs:
         duration_s: For the progress bar; NaN when not known.
         label: What the report is headed with.
         calibration: Of the person, measured in this very session; None without.
+        markers: What stimulus programs and the operator noted, as stamp and text.
         shortfalls: Tells, once all is read, which files gave less than they should, a sentence each.
     """
 
@@ -62,6 +64,7 @@ class Inputs:
     duration_s: float
     label: str
     calibration: Calibration | None = None
+    markers: Sequence[tuple[float, str]] = ()
     shortfalls: Callable[[], list[str]] = list
 
 
@@ -90,7 +93,18 @@ def session_inputs(path: Path) -> Inputs:
         recording.duration_s,
         recording.path.stem,
         session_calibration(recording.session),
+        _markers(recording),
         lambda: recording.shortfalls,
+    )
+
+
+def _markers(recording: Recording) -> list[tuple[float, str]]:
+    streams = [spec for spec in recording.specs if spec.kind is Kind.MARKERS]
+    blocks = (block for spec in streams for block in recording.blocks(spec))
+    return sorted(
+        (float(stamp_s), str(text))
+        for block in blocks
+        for stamp_s, text in zip(block.timestamps, block.data, strict=True)
     )
 
 
@@ -135,6 +149,10 @@ def with_recording(inputs: Inputs, kind: Kind, path: Path) -> Inputs:
         inputs,
         specs={**inputs.specs, kind: recorded.specs[kind]},
         blocks={**inputs.blocks, kind: shifted},
+        markers=[
+            *inputs.markers,
+            *((stamp_s - recorded.start_s, text) for stamp_s, text in recorded.markers),
+        ],
         shortfalls=lambda: [*inputs.shortfalls(), *recorded.shortfalls()],
     )
 
@@ -251,7 +269,8 @@ def analyze(
 
     Args:
         inputs: From `session_inputs` or `source_inputs`.
-        folder: Created if needed. Derivatives in it are replaced.
+        folder: Created if needed. Derivatives in it are replaced, and tables of streams that are not analysed
+            now are removed: what lies there belongs together.
         settings: As live. `rest` is relative to the recording's start, as on the command line. With a rest
             the calibration measured in the session is not used; what else is given wins over its part of it.
         on_time: Called with the seconds done so far.
@@ -310,6 +329,12 @@ def analyze(
         summary.neutral = pipeline.neutral
         summary.usable_share = pipeline.usable_share
         summary.rows = writers.close()
+    summary.events += [
+        FaceEvent(stamp_s, 0.0, "marker", stamp_s, confidence=1.0, id=f"marker-{number}", explanation=text)
+        for number, (stamp_s, text) in enumerate(inputs.markers, start=1)
+    ]
+    for name in set(TABLE_NAMES.values()) - set(summary.rows):
+        (folder / name).unlink(missing_ok=True)
     write_events(folder, summary.events, inputs.start_s)
     write_report(folder, summary, inputs.start_s)
     write_atomically(folder / "summary.json", (json.dumps(summary.to_dict(), indent=2) + "\n").encode())

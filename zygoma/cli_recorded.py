@@ -21,11 +21,11 @@ from zygoma.options import (
     ThermalMappingFile,
     TlsCert,
     TlsKey,
-    console,
     parse_channels,
     parse_rest,
     print_json,
     read_thermal_mapping,
+    say,
 )
 
 app = typer.Typer()
@@ -64,7 +64,9 @@ def analyze(
     camera: Annotated[Path | None, typer.Option(help="Video of one face.")] = None,
     emg: Annotated[Path | None, typer.Option(help="EMG: XDF, CSV, TSV, EDF, BDF, BrainVision.")] = None,
     thermal: Annotated[Path | None, typer.Option(help="Thermal: MKV gray16, TIFF stack, CPTV, NPZ.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the derivatives go.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the derivatives go; earlier ones there are replaced.")
+    ] = None,
     rest: Rest = None,
     channel: ChannelMap = None,
     thermal_scale: Annotated[
@@ -146,4 +148,4 @@ def repair(
     if json:
         print_json({key: str(value) for key, value in asdict(report).items()})
     else:
-        console.print(report.sentence)
+        say(report.sentence)

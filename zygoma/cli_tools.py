@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zygoma.options import BoardOption, Json, Lan, console, parse_options, print_json
+from zygoma.options import BoardOption, Json, Lan, console, parse_options, print_json, say
 
 app = typer.Typer()
 
@@ -70,10 +70,9 @@ def calibrate_thermal_command(
     if json:
         print_json({"file": str(out), **mapping.to_json()})
     else:
-        console.print(
+        say(
             f"{out}: {mapping.method}, {mapping.samples} moments, misses by {mapping.residual_px:.2f} "
-            f"thermal pixels. Use it with --thermal-mapping {out}.",
-            highlight=False,
+            f"thermal pixels. Use it with --thermal-mapping {out}."
         )
 
 
@@ -96,9 +95,11 @@ def doctor(json: Json = False) -> None:
         if json:
             print_json(asdict(check))
             continue
-        console.print(f"{marks[check.ok]} {check.name:<20} {escape(check.finding)}", highlight=False)
+        console.print(
+            f"{marks[check.ok]} {check.name:<20} {escape(check.finding)}", highlight=False, soft_wrap=True
+        )
         if check.ok is not True and check.remedy:
-            console.print(f"     [bold]{escape(check.remedy)}[/bold]", highlight=False)
+            console.print(f"     [bold]{escape(check.remedy)}[/bold]", highlight=False, soft_wrap=True)
     raise typer.Exit(1 if failed else 0)
 
 

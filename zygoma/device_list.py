@@ -49,7 +49,7 @@ def print_devices(*, as_json: bool, lan: bool) -> None:
     console.print(table if table.row_count else "No LSL streams to use: start one with 'zygoma publish'.")
     for stream in streams:
         if stream.problem:
-            console.print(stream.problem, style="yellow", highlight=False, markup=False)
+            console.print(stream.problem, style="yellow", highlight=False, markup=False, soft_wrap=True)
     listing = Table(title="Devices", box=None)
     for heading in ("for publish", "--device", "what"):
         listing.add_column(heading)

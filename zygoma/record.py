@@ -78,7 +78,8 @@ class StreamRecorder:
         with StreamWatcher() as watcher:
             while not self._stop.wait(0.1):
                 present = {word for spec in watcher.specs() for word in (str(spec.kind), spec.name)}
-                missing = [word for word in self._require if word not in present]
+                known = {word.casefold() for word in present}
+                missing = [word for word in self._require if word.casefold() not in known]
                 if not missing:
                     return
                 if self._clock() > end_s:

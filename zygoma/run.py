@@ -89,7 +89,7 @@ def _recorder(options: LiveOptions) -> Iterator[Recorder | None]:
     with Recorder(paths) as recorder:
         yield recorder
     if not options.json:
-        console.print(f"Recorded {paths.xdf}")
+        say(f"Recorded {paths.xdf}")
 
 
 def run_live(options: LiveOptions) -> None:
@@ -209,7 +209,7 @@ def _watch(engine: Engine, seconds: float, stop: threading.Event, *, show: bool,
                 and not waiting_told
                 and snapshot.now_s - snapshot.started_s > STREAM_WAIT_S
             ):
-                errors.print("No streams yet: start a device, or 'zygoma publish camera --simulate'.")
+                warn("No streams yet: start a device, or 'zygoma publish camera --simulate'.")
                 waiting_told = True
             stop.wait(1.0 / REDRAW_HZ)
 
@@ -255,7 +255,7 @@ def run_record(
         StreamRecorder(labels, recordings, require, stop=stop, channels=channels) as recording,
     ):
         if not as_json:
-            console.print(f"Recording to {recording.paths.xdf}; Ctrl-C ends it.")
+            say(f"Recording to {recording.paths.xdf}; Ctrl-C ends it.")
         end_s = lsl_clock() + seconds if seconds else float("inf")
         with Live(console=console, auto_refresh=False, transient=True) as screen:
             while recording.running and not stop.is_set() and lsl_clock() < end_s:
@@ -265,7 +265,7 @@ def run_record(
     if as_json:
         print_json(recording.summary())
     else:
-        console.print(recording.closing_sentence(), highlight=False)
+        say(recording.closing_sentence())
 
 
 def run_replay(session: Path, options: LiveOptions, *, rate: float, loop: bool) -> None:
@@ -392,15 +392,14 @@ def run_analyze(
     if as_json:
         print_json(summary.to_dict())
         return
-    console.print(f"{summary.seconds:.1f} s analysed; results in {summary.folder}", highlight=False)
+    say(f"{summary.seconds:.1f} s analysed; results in {summary.folder}")
     if summary.frames:
-        console.print(
+        say(
             f"Face found in {100 * summary.face_share:.1f} % of {summary.frames} frames; "
-            f"still enough for micro-expressions in {100 * summary.usable_share:.1f} %",
-            highlight=False,
+            f"still enough for micro-expressions in {100 * summary.usable_share:.1f} %"
         )
     for event in sorted(summary.events, key=lambda event: event.onset):
         if event.trial_type in EXPRESSION_TYPES:
             tell(event.onset - inputs.start_s, event.explanation)
     for label, words in summary.quality_words.items():
-        console.print(f"{label}: {words}", highlight=False)
+        say(f"{label}: {words}")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from acquisition.clock import ManualClock
 from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec
-from zygoma.analyze import Inputs, analyze, with_channels
+from tests.acquisition.runs import START_S, record
+from tests.acquisition.runs import blocks as recorded_blocks
+from zygoma.analyze import Inputs, analyze, session_inputs, with_channels
 
 RATE_HZ = 1000.0
 SPEC = StreamSpec(
@@ -69,3 +74,29 @@ def test_an_analysis_that_is_stopped_leaves_no_half_table_and_the_last_whole_one
         analyze(given, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [whole.name]
     assert whole.read_bytes() == b"of the last analysis"
+
+
+def test_markers_of_the_recording_are_rows_among_the_events(tmp_path: Path) -> None:
+    paths = record(tmp_path, ManualClock(START_S), recorded_blocks(0.3))
+    given = session_inputs(paths.xdf)
+    texts = ("begin", "smile — ü", '{"json": "too"}')
+    assert [text for _, text in given.markers] == list(texts)
+    # The pictures of this recording are none: only its muscles are analysed.
+    muscles = {Kind.EMG: given.specs[Kind.EMG]}
+    summary = analyze(replace(given, specs=muscles, blocks={Kind.EMG: given.blocks[Kind.EMG]}), tmp_path)
+    assert summary.to_dict()["events"] == {"marker": 3}
+    with (tmp_path / "events.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    assert [row["explanation"] for row in rows] == list(texts)
+    assert {row["trial_type"] for row in rows} == {"marker"}
+    onsets = [float(row["onset"]) for row in rows]
+    np.testing.assert_allclose(onsets, START_S + 0.2 + 0.4 * np.arange(3) - given.start_s, atol=1e-6)
+
+
+def test_tables_of_an_earlier_analysis_do_not_stay_beside_those_of_a_later_one(tmp_path: Path) -> None:
+    (tmp_path / "action_units.parquet").write_bytes(b"of a video that is not analysed now")
+    (tmp_path / "notes.txt").write_bytes(b"by hand")
+    analyze(with_channels(inputs(blocks()), {"left smile": "ZYG_L"}, Path("x.xdf")), tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert "action_units.parquet" not in names
+    assert names >= {"notes.txt", "muscle_activity.parquet", "events.tsv"}
