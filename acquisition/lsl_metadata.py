@@ -18,7 +18,6 @@ import pylsl
 from numpy.typing import NDArray
 
 from acquisition.stream import (
-    FRAME_PACED_KINDS,
     INVALID_CENTI_CELSIUS,
     TEXT_KINDS,
     Channel,
@@ -171,8 +170,9 @@ def to_stream_info(spec: StreamSpec) -> Any:
         node.append_child_value("codec", spec.frame.codec)
         if thermal:
             node.append_child_value("unit", "centi_celsius")
-    if spec.kind in FRAME_PACED_KINDS:
-        # Tells readers (pyxdf >= 1.17.4) to leave the stamps alone instead of evening them out.
+    if spec.kind not in TEXT_KINDS:
+        # Tells readers (pyxdf >= 1.17.4) to leave the stamps alone: ours follow the device's own count, and
+        # evened out, a gap of less than a second is gone.
         desc.append_child("synchronization").append_child_value("can_drop_samples", "true")
     _append_metadata(desc, spec)
     return info

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from acquisition.clock import ManualClock
 from acquisition.recorded import FramesLost, on_this_clock
+from acquisition.recorder import Recorder
 from acquisition.recording import Recording, find_xdf
+from acquisition.session import new_run
 from acquisition.stream import Block, DeviceNotFound, Kind
 from acquisition.xdf_header import header_of
 from acquisition.xdf_writer import XdfWriter
@@ -309,6 +311,22 @@ def test_clocks_are_brought_together_as_pyxdf_does_even_if_one_was_set_anew(rese
     np.testing.assert_allclose(got, START_S + true_s, atol=1e-3, rtol=0)
     ((other,), _) = pyxdf.load_xdf(path, dejitter_timestamps=False)
     np.testing.assert_allclose(got, other["time_stamps"], atol=1e-3, rtol=0)
+
+
+def test_pyxdf_finds_the_gap_of_lost_emg_where_it_was(tmp_path):
+    stamps = START_S + np.arange(4000) / 1000.0
+    kept = np.flatnonzero((np.arange(4000) < 1500) | (np.arange(4000) >= 1700))
+    spec = replace(EMG, rate_hz=1000.0)
+    paths = new_run(tmp_path, "01", "01", "demo", consent_scope="analysis only")
+    recorder = Recorder(paths, clock=ManualClock(START_S))
+    recorder.add_stream(spec)
+    for part in (kept[:1500], kept[1500:]):
+        recorder.write(Block(spec, stamps[part], np.zeros((len(part), 4), np.float32), int(part[0])))
+    recorder.close()
+    (emg,) = [s for s in pyxdf.load_xdf(paths.xdf)[0] if s["info"]["type"] == ["EMG"]]
+    steps = np.diff(emg["time_stamps"])
+    assert np.argmax(steps) == 1499 and steps[1499] == pytest.approx(0.201, abs=1e-6)
+    np.testing.assert_allclose(np.delete(steps, 1499), 0.001, atol=1e-6)
 
 
 @pytest.mark.parametrize("cut", [1, 9, 40, 150, 400, 1500, 5000])
