@@ -35,6 +35,7 @@ _MUSCLE_SIDE = re.compile(r"^[A-Z]{2,5}_[LR]$")
 _UNIT = re.compile(r"^(?P<name>.*?)\s*[(\[](?P<unit>[^)\]]*)[)\]]\s*$")
 _STATED_RATE = re.compile(r"sample rate\s*[=:]\s*(?P<rate>[\d.]+)", re.IGNORECASE)
 _LEAST_UV = 0.3  # even a good amplifier's noise is larger
+_MOST_UV = 5000.0  # from sample to sample no muscle of the face does as much
 _MOST_SKIPPED = 0.01
 _MOST_IRREGULAR = 0.05
 
@@ -141,6 +142,7 @@ def _table(
     if len(samples) < 2:
         raise InvalidSignal(f"{path.name} holds no samples: check that the recording was saved.")
     notes = list(notes)
+    samples = np.where(np.isfinite(samples), samples, np.nan)
     numbers = np.arange(len(samples), dtype=np.int64)
     if stamps is not None:
         numbers, rate_hz, gaps = number_by_time(stamps, path)
@@ -174,10 +176,14 @@ def number_by_time(stamps: NDArray[np.float64], path: Path) -> tuple[NDArray[np.
         row = int(np.flatnonzero(steps <= 0)[0]) + 2
         raise InvalidSignal(
             f"{path.name}: {TIME_COLUMN} does not increase at row {row}: write sample times in seconds, "
-            "with more "
-            "decimals, in order."
+            "with more decimals, in order."
         )
     period_s = float(np.median(steps))
+    if period_s >= 0.1:
+        raise InvalidSignal(
+            f"{path.name}: {TIME_COLUMN} steps by {period_s:g}, which is no EMG if these are seconds: write "
+            "seconds, not milliseconds or sample numbers."
+        )
     jumps = np.maximum(np.round(steps / period_s), 1).astype(np.int64)
     uneven = np.abs(steps - jumps * period_s) > 0.3 * period_s
     # A pause need not be a whole number of periods.
@@ -221,6 +227,8 @@ def _preamble(path: Path) -> tuple[int, str, float | None]:
 
 def _read_text(path: Path, channels: Mapping[str, str], rate_hz: float | None) -> EmgTable:
     comments, header, stated_hz = _preamble(path)
+    if not header.strip():
+        raise InvalidSignal(f"{path.name} is empty: check that the recording was saved.")
     rate_hz = rate_hz or stated_hz
     delimiter = max("\t;,", key=header.count)
     columns = [name.strip().strip('"') for name in header.split(delimiter)]
@@ -283,6 +291,9 @@ def _read_text(path: Path, channels: Mapping[str, str], rate_hz: float | None) -
     sizes = np.abs(samples[np.isfinite(samples)])
     if unstated and len(sizes) and np.median(sizes) < _LEAST_UV:
         notes.append(f"{unstated[0]} states no unit and was taken for µV, but is tiny: call it '... (mV)'.")
+    steps = np.abs(np.diff(samples, axis=0))
+    if unstated and np.isfinite(steps).any() and np.nanmedian(steps) > _MOST_UV:
+        notes.append(f"{unstated[0]} states no unit and was taken for µV, but is huge: call it '... (nV)'.")
     return _table(path, list(chosen.values()), samples, rate_hz or 0.0, notes, stamps, counter)
 
 

@@ -321,6 +321,11 @@ def analyze(
         writers.add(fused.valence)
         summary.events += fused.events
         summary.quality_words = {
+            **{
+                spec.name: spec.metadata["notes"]
+                for spec in inputs.specs.values()
+                if "notes" in spec.metadata
+            },
             **pipeline.quality_words(),
             **pipeline.thermal_words(),
             **summary.face_words(),

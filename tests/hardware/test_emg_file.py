@@ -304,3 +304,22 @@ def test_values_too_small_for_microvolts_are_remarked_on(tmp_path: Path) -> None
     assert "is tiny" in read_emg(path)[0].metadata["notes"]
     path.write_text(f"time_s,ZYG_L (mV)\n{rows}", encoding="utf-8")
     assert "notes" not in read_emg(path)[0].metadata
+
+
+def test_an_empty_file_and_times_in_milliseconds_are_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"")
+    with pytest.raises(InvalidSignal, match="is empty"):
+        read_emg(path)
+    path.write_text("time_s,ZYG_L\n" + "".join(f"{k},{k % 7}\n" for k in range(100)), encoding="utf-8")
+    with pytest.raises(InvalidSignal, match="not milliseconds"):
+        read_emg(path)
+
+
+def test_values_without_end_count_as_missing_and_huge_ones_are_remarked_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = "".join(f"{k / 1000:.3f},{'inf' if k == 50 else 1e5 * (k % 7)}\n" for k in range(300))
+    path.write_text(f"time_s,ZYG_L\n{rows}", encoding="utf-8")
+    spec, blocks = read_emg(path)
+    assert "1 samples without a value" in spec.metadata["notes"] and "is huge" in spec.metadata["notes"]
+    assert np.flatnonzero(np.isnan(np.concatenate([block.array[:, 0] for block in blocks]))).tolist() == [50]

@@ -57,6 +57,13 @@ def test_a_channel_that_is_not_recorded_is_told_with_those_that_are() -> None:
         with_channels(Inputs({}, {}, 0.0, 1.0, "x"), {"EMG9": "ZYG_L"}, Path("x.xdf"))
 
 
+def test_what_was_odd_in_a_file_stands_in_the_summary(tmp_path: Path) -> None:
+    spec = replace(SPEC, metadata={"notes": "2 gaps, 7 samples missing."})
+    stream = (Block(spec, block.timestamps, block.array, block.first) for block in blocks())
+    summary = analyze(Inputs({Kind.EMG: spec}, {Kind.EMG: stream}, 0.0, 4.0, "file"), tmp_path)
+    assert summary.quality_words["emg"] == "2 gaps, 7 samples missing."
+
+
 def test_an_analysis_that_is_stopped_leaves_no_half_table_and_the_last_whole_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
