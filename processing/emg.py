@@ -136,9 +136,10 @@ class MuscleActivity:
             flat = bool(s[at.RUN] >= run.memory[at.FLAT])
             stuck = flat and abs(s[at.PREVIOUS]) >= run.memory[at.RAIL]
             rest_uv = math.exp(s[at.MU_F]) if s[at.SEEN] > 0 else math.nan
+            line_ratio = max(1.0 - s[at.POST_POWER] / max(s[at.PRE_POWER], at.TINY), 0.0)
             result[label] = ChannelQuality(
                 label=label,
-                line_ratio=float(max(1.0 - s[at.POST_POWER] / max(s[at.PRE_POWER], 1e-12), 0.0)),
+                line_ratio=float(line_ratio) if run.mains_hz else 0.0,
                 mains_hz=run.mains_hz,
                 baseline_uv=math.sqrt(s[at.P0]) if s[at.SEEN] > 0 else math.nan,
                 railed=1.0 if stuck else float(s[at.RAILED]),
@@ -175,7 +176,7 @@ class MuscleActivity:
         return result
 
     def mains_hz(self) -> float:
-        """Frequency of the notch in use; 0 while there is none."""
+        """Nominal frequency of the mains that are taken out; 0 while there are none."""
         return 0.0 if self._running is None else self._running.mains_hz
 
     @property

@@ -63,9 +63,7 @@ def decide(m: Floats, c: int, s: int, energy: float, stamp: float) -> None:
     else:
         m[s + at.ON_SLOTS] += 1.0
         rho = min(max(m[s + at.LEVEL_SUM] / m[s + at.LEVEL_COUNT], m[at.RHO]), m[at.RHO_MAX])
-        # A notch rings on after a strong burst; that is not activity either.
-        floor = max(1.0, m[at.RING_SHARE] * rho) if m[at.BANK] > 0.0 else 1.0
-        llr = m[s + at.HALF_NU] * (ratio / floor - ratio / rho - math.log(rho / floor))
+        llr = m[s + at.HALF_NU] * (ratio - ratio / rho - math.log(rho))
         m[s + at.S_OFF] -= llr
         if m[s + at.S_OFF] <= 0.0:
             # Never before was there so much evidence for activity.

@@ -1,33 +1,36 @@
-"""Compiled part of the EMG chain that filters: band, notches, envelopes, sums of one slot of one channel."""
+"""Compiled part of the EMG chain that filters: band, mains, envelopes, sums of one slot of one channel."""
 
 from __future__ import annotations
+
+import math
 
 from numba import njit
 
 from processing import emg_memory as at
+from processing.emg_cancelling import cancel, settle_mains
 from processing.emg_mains import search
 from processing.emg_memory import Floats
 
 
 @njit(nogil=True)
 def filter_samples(
-    m: Floats, s: int, line: int, count: int, q: int, f: int, e: int, band: int, used: int,
+    m: Floats, s: int, line: int, count: int, position: int, q: int, f: int, e: int,
     cos50: float, cos60: float,
 ) -> None:  # fmt: skip
-    """`count` usable samples at `line` of the channel at `s`: band, search for mains, notches, envelopes.
+    """`count` usable samples at `line` of the channel at `s`: band, mains, search for more, envelopes.
 
-    Coefficients are at `q`, filter states at `f`, envelope filters at `e`; of the sections the first `band`
-    make the band, and those up to `used` the notches.
+    The first is sample `position` of its slot. Coefficients are at `q`, filter states at `f`, envelope
+    filters at `e`.
     """
-    _sections(m, q, f, 0, band, line, count)
-    if m[at.SCAN] > 0.0:
-        search(m, s, line, count, cos50, cos60)
+    _sections(m, q, f, int(m[at.SECTIONS]), line, count)
     power = 0.0
     for i in range(line, line + count):
         power += m[i] * m[i]
-    m[s + at.SCAN_POWER] += power
     m[s + at.PRE] = m[line + count - 1]
-    _sections(m, q, f, band, used, line, count)
+    if m[at.BANK] > 0.0:
+        cancel(m, s, line, count, position)
+    if m[at.SCAN] > 0.0:
+        search(m, s, line, count, cos50, cos60)
     g = f + 2 * int(m[at.SECTIONS])
     if m[s + at.WARM] > 0.0:
         count = _warm_up(m, s, g, e, line, count)
@@ -57,14 +60,14 @@ def filter_samples(
 
 
 @njit(nogil=True)
-def _sections(m: Floats, q: int, f: int, first: int, last: int, line: int, count: int) -> None:
+def _sections(m: Floats, q: int, f: int, sections: int, line: int, count: int) -> None:
     """Second-order sections, transposed direct form II, over `count` samples at `line`, in place.
 
     Two sections at a time, so that coefficients and states stay in registers and one section works while the
     other waits; as in ``scipy.signal.sosfilt`` up to the order of one sum, which shortens the wait.
     """
-    j = first
-    while j + 1 < last:
+    j = 0
+    while j + 1 < sections:
         a = q + 5 * j
         b = f + 2 * j
         b0, b1, b2, a1, a2 = m[a], m[a + 1], m[a + 2], m[a + 3], m[a + 4]
@@ -81,7 +84,7 @@ def _sections(m: Floats, q: int, f: int, first: int, last: int, line: int, count
             m[i] = x
         m[b], m[b + 1], m[b + 2], m[b + 3] = u, v, w, z
         j += 2
-    if j < last:
+    if j < sections:
         a = q + 5 * j
         b = f + 2 * j
         b0, b1, b2, a1, a2 = m[a], m[a + 1], m[a + 2], m[a + 3], m[a + 4]
@@ -108,12 +111,14 @@ def _warm_up(m: Floats, s: int, g: int, e: int, line: int, count: int) -> int:
         m[s + at.WARM] -= 1.0
         if m[s + at.WARM] > 0.5 * m[at.REWARM]:
             m[s + at.SCAN_SPOILT] = 1.0
-        elif m[s + at.ENVELOPES_READY] == 0.0:
-            # The very first envelopes start from the mean of what they will follow, not from zero.
-            m[s + at.WARM_SUM] += abs(m[i])
-            m[s + at.WARM_COUNT] += 1.0
-            if m[s + at.WARM] <= 0.0:
-                level = m[s + at.WARM_SUM] / m[s + at.WARM_COUNT]
+            m[s + at.WARM_SUM] = 0.0
+            continue
+        m[s + at.WARM_SUM] += abs(m[i])
+        if m[s + at.WARM] <= 0.0:
+            level = m[s + at.WARM_SUM] / (0.5 * m[at.REWARM] + 1.0)
+            settle_mains(m, s, 0.5 * math.pi * level * level)
+            if m[s + at.ENVELOPES_READY] == 0.0:
+                # The very first envelopes start from the mean of what they will follow, not from zero.
                 for j in range(4):
                     m[g + j] = m[e + 10 + j] * level
                 m[s + at.ENVELOPES_READY] = 1.0

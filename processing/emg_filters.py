@@ -1,4 +1,4 @@
-"""Design of the EMG chain's filters: band, mains notches and envelopes, as second-order sections.
+"""Design of the EMG chain's filters: band and envelopes, as second-order sections.
 
 Only design happens here, once per rate, with scipy; `processing.emg_kernel` runs the sections sample by
 sample.
@@ -19,7 +19,7 @@ LOWEST_RATE_HZ = 150.0
 """Below it the band of facial EMG (20 Hz upward) is mostly gone."""
 
 MAINS_HZ = (50.0, 60.0)
-"""The two frequencies that mains come in; banks 1 and 2 of `EmgFilters.sections` (bank 0 has no notch)."""
+"""The two frequencies that mains come in."""
 
 MAXIMUM_MAINS_HARMONICS = 3
 """Harmonics looked at when the mains frequency is searched for."""
@@ -33,11 +33,9 @@ class EmgFilters:
 
     Attributes:
         rate_hz: Rate they were designed for.
-        sections: float64 [3, n, 5], for each bank (no notch, 50 Hz, 60 Hz) rows of b0, b1, b2, a1, a2 (a0 =
-            1): first the band's sections, the same in each bank, then the notches.
-        band_sections: How many rows belong to the band.
-        notch_sections: int64 [3], how many notches each bank has.
-        band_steady: float64 [n, 2], states of the band after an endless input of 1 (scipy's ``sosfilt_zi``).
+        sections: float64 [n, 5], the band as rows of b0, b1, b2, a1, a2 (a0 = 1).
+        steady: float64 [n, 2], their states after an endless input of 1 (scipy's ``sosfilt_zi``).
+        harmonics: How many harmonics of each frequency of `MAINS_HZ` lie inside the band.
         envelopes: float64 [2, 5], fast and slow low-pass of the rectified signal.
         envelope_steady: float64 [2, 2], their states after an endless input of 1.
         high_pass_hz, low_pass_hz: Edges of the band as built.
@@ -47,9 +45,8 @@ class EmgFilters:
 
     rate_hz: float
     sections: NDArray[np.float64]
-    band_sections: int
-    notch_sections: NDArray[np.int64]
-    band_steady: NDArray[np.float64]
+    steady: NDArray[np.float64]
+    harmonics: tuple[int, ...]
     envelopes: NDArray[np.float64]
     envelope_steady: NDArray[np.float64]
     high_pass_hz: float
@@ -76,29 +73,11 @@ def band_sos(rate_hz: float, high_pass_hz: float, low_pass_hz: float) -> NDArray
     return np.vstack([high, low])
 
 
-def notch_sos(
-    rate_hz: float, mains_hz: float, width_hz: float, high_pass_hz: float, low_pass_hz: float
-) -> NDArray[np.float64]:
-    """Notches [n, 6] at every harmonic of `mains_hz` inside the band, each `width_hz` wide at -3 dB."""
-    top_hz = min(low_pass_hz, 0.5 * rate_hz - width_hz)
-    count = math.floor(top_hz / mains_hz)
-    rows = []
-    for harmonic in range(1, count + 1):
-        centre_hz = harmonic * mains_hz
-        if centre_hz < high_pass_hz:
-            continue
-        b, a = signal.iirnotch(centre_hz, centre_hz / width_hz, fs=rate_hz)
-        rows.append(np.concatenate([b, a]))
-    return np.array(rows) if rows else np.empty((0, 6))
-
-
 def design(
     rate_hz: float,
     *,
     high_pass_hz: float = 20.0,
     low_pass_hz: float = 450.0,
-    notch_width_hz: float = 4.0,
-    mains_hz: tuple[float, float] = MAINS_HZ,
     fast_hz: float = 16.0,
     slow_s: float = 0.5,
 ) -> EmgFilters:
@@ -109,8 +88,6 @@ def design(
         high_pass_hz: Lower edge (Butterworth order 4). Never above 28 Hz: the motor-unit peak of the
             corrugator lies near 31 Hz (van Boxtel 2001).
         low_pass_hz: Upper edge; 0.45 of the rate where that is less.
-        notch_width_hz: Width of each mains notch at -3 dB.
-        mains_hz: Fundamental of banks 1 and 2.
         fast_hz: Edge of the fast envelope's second-order low-pass.
         slow_s: Span of the slow envelope: its low-pass passes as much noise as a mean over `slow_s`.
 
@@ -127,23 +104,15 @@ def design(
         raise ValueError(f"high_pass_hz must lie in 0..28 Hz, got {high_pass_hz}")
     top_hz = min(low_pass_hz, 0.45 * rate_hz)
     band = band_sos(rate_hz, high_pass_hz, top_hz)
-    banks = [np.empty((0, 6))]
-    banks += [notch_sos(rate_hz, f, notch_width_hz, high_pass_hz, top_hz) for f in mains_hz]
-    counts = np.array([len(bank) for bank in banks], dtype=np.int64)
-    sections = np.zeros((3, len(band) + int(counts.max()), 5))
-    for row, bank in zip(sections, banks, strict=True):
-        both = np.vstack([band, bank])
-        row[: len(both)] = both[:, [0, 1, 2, 4, 5]]
     # A second-order Butterworth low-pass passes the noise of 1.11 times its edge; a mean over T that of 1/(2
     # T).
     slow_hz = 0.5 / slow_s / (math.pi / (2 * math.sqrt(2)))
     low = [signal.butter(2, f, fs=rate_hz, output="sos") for f in (fast_hz, slow_hz)]
     return EmgFilters(
         rate_hz=rate_hz,
-        sections=sections,
-        band_sections=len(band),
-        notch_sections=counts,
-        band_steady=np.ascontiguousarray(signal.sosfilt_zi(band)),
+        sections=np.ascontiguousarray(band[:, [0, 1, 2, 4, 5]]),
+        steady=np.ascontiguousarray(signal.sosfilt_zi(band)),
+        harmonics=tuple(math.floor(top_hz / f) for f in MAINS_HZ),
         envelopes=np.vstack([sos[0, [0, 1, 2, 4, 5]] for sos in low]),
         envelope_steady=np.vstack([signal.sosfilt_zi(sos)[0] for sos in low]),
         high_pass_hz=high_pass_hz,

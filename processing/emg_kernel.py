@@ -1,4 +1,4 @@
-"""The EMG chain in one pass per chunk: band, notch, envelopes, baseline, bursts, quality.
+"""The EMG chain in one pass per chunk: band, mains, envelopes, baseline, bursts, quality.
 
 Compiled with numba, nothing is allocated; all state lives in one flat array (`processing.emg_memory`) that
 `processing.emg` owns. Every decision hangs on sample counts alone, so that any chunking of a signal gives the
@@ -13,10 +13,19 @@ from pathlib import Path
 
 from numba import njit
 
-from processing import emg_baseline, emg_bursts, emg_coactivation, emg_filtering, emg_mains, emg_quality
+from processing import (
+    emg_baseline,
+    emg_bursts,
+    emg_cancelling,
+    emg_coactivation,
+    emg_filtering,
+    emg_mains,
+    emg_quality,
+)
 from processing import emg_memory as at
 from processing.emg_baseline import follow
 from processing.emg_bursts import close_burst, decide
+from processing.emg_cancelling import RETUNE_SLOTS, adapt, forget_mains, pace_mains, retune
 from processing.emg_coactivation import coactivation
 from processing.emg_filtering import filter_samples
 from processing.emg_mains import end_search, harmonic
@@ -25,7 +34,9 @@ from processing.emg_quality import rate
 
 _RAIL_RUN = 3.0  # equal samples at the extreme of the signal that count as a rail
 
-_PARTS = (emg_baseline, emg_bursts, emg_coactivation, emg_filtering, emg_mains, at, emg_quality)
+_PARTS = (
+    emg_baseline, emg_bursts, emg_cancelling, emg_coactivation, emg_filtering, emg_mains, at, emg_quality,
+)  # fmt: skip
 _BUILD = zlib.crc32(b"".join(Path(str(part.__file__)).read_bytes() for part in _PARTS))
 # Numba takes a compiled function from disk until the file it stands in changes, whatever happened to the
 # functions it calls. So only `advance` is kept there, and as a default argument the build is part of the
@@ -54,7 +65,6 @@ def advance(
     states, stride = int(m[at.CHANNELS_AT]), int(m[at.STRIDE])
     line = states + channels * stride
     filters, e = int(m[at.FILTERS_IN]), int(m[at.ENVELOPES_AT])
-    band = int(m[at.BAND_SECTIONS])
     row = int(m[at.ROWS_AT])
     per_sample = m[at.SLOT_RATE] / m[at.RATE]
     per_tick = m[at.SLOTS_PER_TICK]
@@ -73,13 +83,13 @@ def advance(
         while stop < limit and slots_after == slots_before:
             stop += 1
             slots_after = math.floor((first + stop) * per_sample)
-        bank = int(m[at.BANK])
-        q = int(m[at.SECTIONS_AT]) + 5 * int(m[at.SECTIONS]) * bank
-        used = band + int(m[at.NOTCHES_50 + bank - 1]) if bank > 0 else band
+        position = int(m[at.POSITION])
         pair = at.COSINES + 2 * harmonic(m[at.SCAN_NUMBER])
         for c in range(channels):
             s = states + c * stride
-            _samples(m, data, c, i, stop, s, line, q, s + filters, e, band, used, m[pair], m[pair + 1])
+            _samples(m, data, c, i, stop, position, s, line, s + filters, e, m[pair], m[pair + 1])
+        position += stop - i
+        m[at.POSITION] = position
         if scanning:
             m[at.SCAN_LEFT] -= stop - i
             if m[at.SCAN_LEFT] <= 0.0:
@@ -87,9 +97,14 @@ def advance(
         i = stop
         if slots_after == slots_before:
             continue
+        m[at.POSITION] = 0.0
         stamp = stamps[stop - 1]
         for c in range(channels):
             _slot(m, c, states + c * stride, stamp)
+            if m[at.BANK] > 0.0:
+                adapt(m, states + c * stride, position)
+        if slots_after // RETUNE_SLOTS != slots_before // RETUNE_SLOTS and m[at.BANK] > 0.0:
+            retune(m)
         if math.floor(slots_after / per_tick) > math.floor(slots_before / per_tick):
             m[row] = stamp
             for c in range(channels):
@@ -111,10 +126,15 @@ def _slow_z(m: Floats, row: int, channel: float) -> float:
 
 @njit(nogil=True, forceinline=True)
 def _samples(
-    m: Floats, data: Floats, c: int, start: int, stop: int, s: int, line: int,
-    q: int, f: int, e: int, band: int, used: int, cos50: float, cos60: float,
+    m: Floats, data: Floats, c: int, start: int, stop: int, position: int, s: int, line: int,
+    f: int, e: int, cos50: float, cos60: float,
 ) -> None:  # fmt: skip
-    """Samples `start` to `stop` of channel `c`, within one slot: leave out the unusable, filter the rest."""
+    """Samples `start` to `stop` of channel `c`, within one slot: leave out the unusable, filter the rest.
+
+    The first of them is sample `position` of the slot.
+    """
+    q = int(m[at.SECTIONS_AT])
+    position -= start
     previous = m[s + at.PREVIOUS]
     same = m[s + at.RUN]
     high = m[s + at.HIGH]
@@ -126,7 +146,7 @@ def _samples(
         previous = x
         if not math.isfinite(x) or same >= m[at.FLAT]:
             if count > 0:
-                filter_samples(m, s, line, count, q, f, e, band, used, cos50, cos60)
+                filter_samples(m, s, line, count, position + i - count, q, f, e, cos50, cos60)
                 count = 0
             m[s + at.STALE] = 1.0
             m[s + at.WARM] = m[at.REWARM]
@@ -141,7 +161,8 @@ def _samples(
             low = x
             steady = int(m[at.STEADY_AT])
             for j in range(2 * int(m[at.SECTIONS])):
-                m[f + j] = m[steady + j] * x if j < 2 * band else 0.0
+                m[f + j] = m[steady + j] * x
+            forget_mains(m, s)
         repeated = same >= _RAIL_RUN and (x >= high or x <= low)
         high = max(high, x)
         low = min(low, x)
@@ -150,7 +171,7 @@ def _samples(
         m[line + count] = x
         count += 1
     if count > 0:
-        filter_samples(m, s, line, count, q, f, e, band, used, cos50, cos60)
+        filter_samples(m, s, line, count, position + stop - count, q, f, e, cos50, cos60)
     m[s + at.PREVIOUS] = previous
     m[s + at.RUN] = same
     m[s + at.HIGH] = high
@@ -209,7 +230,8 @@ def _tick(m: Floats, c: int, s: int, channels: int, stamp: float, out: int) -> N
     if usable and m[s + at.PHASE] != at.WAITING:
         if follow(m, c, s, log_fast, log_slow, stamp):
             rate(m, c, s, channels)
-    elif usable and (m[at.SCAN] == 0.0 or m[at.SCANNED] > 0.0):
+            pace_mains(m, s, m[s + at.P0])
+    elif usable and m[at.SCANNED] > 0.0:
         m[s + at.PHASE] = at.RUNNING if m[s + at.SEEN] > 0.0 else at.SEEDING
     m[out] = m[s + at.FAST]
     m[out + 1] = m[s + at.SLOW]

@@ -1,7 +1,7 @@
 """How good each EMG channel is, in numbers and in words an assistant can act on.
 
 Limits: line ratio, baseline noise and rails as used in facial EMG practice (van Boxtel 2010; Fridlund &
-Cacioppo 1986); two channels that agree to r > 0.9 before any notch share a bad ground.
+Cacioppo 1986); two channels that agree to r > 0.9, mains and all, share a bad ground.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class ChannelQuality:
 
     Attributes:
         label: Channel.
-        line_ratio: Share of the 20-450 Hz power that the mains notch takes out, 0-1.
-        mains_hz: Frequency of the notch; 0 while no mains has been found.
+        line_ratio: Share of the 20-450 Hz power that is mains, 0-1.
+        mains_hz: Nominal frequency of the mains; 0 while none have been found.
         baseline_uv: RMS of the band at rest, microvolts (NaN before there is a baseline).
         railed: Fraction of samples at a rail.
         missing: Fraction of the time without a usable sample (gaps, NaN, flat, re-warming).
         flat: The last 200 ms had one value, and that is no rail.
-        correlation: Largest |r| with another channel before the notch, and with which.
+        correlation: Largest |r| with another channel, mains and all, and with which.
         snr_db: Level of a maximal contraction over the resting level; NaN without calibration.
         settling: No baseline yet, or re-warming after a gap.
     """
@@ -138,7 +138,7 @@ def spoken_name(label: str) -> str:
 def rate(m: Floats, c: int, s: int, channels: int) -> None:
     """Quality of channel `c` in one number, 0-1, for the kernel; the limits are those of the words."""
     line = 1.0 - m[s + at.POST_POWER] / max(m[s + at.PRE_POWER], at.TINY)
-    # The notch takes the line out: it makes a channel doubtful, never useless.
+    # Mains are taken out: they make a channel doubtful, never useless.
     quality = max(_score(line, LINE_WARN, LINE_BAD), 0.3)
     quality *= _score(math.sqrt(m[s + at.P0]), NOISE_GOOD_UV, NOISE_BAD_UV)
     quality *= _score(m[s + at.RAILED], RAILED_BAD, 10.0 * RAILED_BAD)

@@ -13,8 +13,9 @@ class EmgSettings:
     """How EMG is filtered and bursts are decided.
 
     Attributes:
-        mains_hz: 50 or 60; 0 for no notch; None finds it in the signal, and finds it anew if it changes.
-        high_pass_hz, low_pass_hz, notch_width_hz: See `emg_filters.design`.
+        mains_hz: 50 or 60; 0 leaves mains in; None finds it in the signal, and finds it anew if it changes.
+        high_pass_hz, low_pass_hz: See `emg_filters.design`.
+        mains_s: Time constant that mains as strong as the noise are followed with; stronger ones faster.
         fast_hz: Edge of the fast envelope, for onsets.
         slow_s: Span of the slow envelope, for valence.
         baseline_s: Memory of the running baseline; it stands still during activity.
@@ -36,7 +37,7 @@ class EmgSettings:
     mains_hz: float | None = None
     high_pass_hz: float = 20.0
     low_pass_hz: float = 450.0
-    notch_width_hz: float = 4.0
+    mains_s: float = 2.0
     fast_hz: float = 16.0
     slow_s: float = 0.5
     baseline_s: float = 20.0

@@ -10,6 +10,7 @@ import numpy as np
 
 from acquisition.stream import InvalidSignal, Kind, SampleType, StreamSpec
 from processing import emg_memory as at
+from processing.emg_cancelling import take_out
 from processing.emg_coactivation import pairs
 from processing.emg_filters import MAINS_HZ, MAXIMUM_MAINS_HARMONICS, EmgFilters, design
 from processing.emg_memory import Floats, Layout
@@ -24,7 +25,8 @@ PIECE = 2048
 
 _SLOT_RATE_HZ = 200.0
 _LONGEST_IN_REST_S = 3.0
-_RING_SHARE = 0.03  # of a burst's power, that the notches may still give back after it
+_MAINS_S = (0.1, 4.0)  # shortest and longest time constant that the mains are followed with
+_MAINS_CHANGE = 1.5  # of their amplitude per second, at most: what would move them faster is muscle
 _CLIP = 0.7  # of the evidence for clear activity, that one slot may give: a click is not a burst
 _AT_RAIL = 0.99  # of the amplifier's range: nothing above it is signal
 _QUALITY_S = 2.0  # memory of the quality indices
@@ -62,7 +64,7 @@ class RunningEmg:
 
     @property
     def mains_hz(self) -> float:
-        """Frequency of the notch in use; 0 while there is none."""
+        """Nominal frequency of the mains being taken out; 0 while there are none."""
         return (0.0, *MAINS_HZ)[int(self.memory[at.BANK])]
 
 
@@ -99,18 +101,19 @@ def start(
     both = list(pairs(spec.labels).values())
     layout = Layout(
         channels=channels,
-        sections=filters.sections.shape[1],
-        band=filters.band_sections,
+        sections=len(filters.sections),
+        tones=3 * math.ceil(max(filters.harmonics) / 3),
+        tone_width=math.ceil(spec.rate_hz / (OUTPUT_RATE_HZ * _slots_per_tick(spec.rate_hz))) + 1,
         pairs=len(both),
         row_capacity=math.ceil(PIECE * min(OUTPUT_RATE_HZ / spec.rate_hz, 1.0)) + 2,
         burst_capacity=channels * (PIECE // 8),
     )
-    m = layout.memory(slot_samples=math.ceil(spec.rate_hz / OUTPUT_RATE_HZ) + 1)
+    m = layout.memory()
     m[layout.sections_at : layout.steady_at] = filters.sections.ravel()
-    m[layout.steady_at : layout.envelopes_at] = filters.band_steady.ravel()
+    m[layout.steady_at : layout.envelopes_at] = filters.steady.ravel()
     m[layout.envelopes_at : layout.envelopes_at + 10] = filters.envelopes.ravel()
     m[layout.envelopes_at + 10 : layout.pairs_at] = filters.envelope_steady.ravel()
-    m[layout.pairs_at : layout.rows_at] = np.ravel(both)
+    m[layout.pairs_at : layout.tones_at] = np.ravel(both)
     _configure(m, filters, settings, rest)
     rail_uv = stated_rail_uv(spec) if settings.rail_uv is None else settings.rail_uv
     m[at.RAIL] = _AT_RAIL * rail_uv if rail_uv > 0 else math.inf
@@ -137,20 +140,26 @@ def interrupt(run: RunningEmg) -> None:
     state[:, at.PREVIOUS] = math.nan
     state[:, at.SLOT_BAD] = 1.0
     state[:, at.SCAN_SPOILT] = 1.0
+    run.memory[at.POSITION] = 0.0
     run.memory[at.SCAN_LEFT] = 0.5 * run.memory[at.REWARM]
 
 
 def _design(spec: StreamSpec, settings: EmgSettings) -> EmgFilters:
     if settings.mains_hz not in (None, 0.0, *MAINS_HZ):
-        raise ValueError(f"mains_hz must be 50, 60, 0 (no notch) or None (find it), got {settings.mains_hz}")
+        raise ValueError(
+            f"mains_hz must be 50, 60, 0 (leave it in) or None (find it), got {settings.mains_hz}"
+        )
     return design(
         spec.rate_hz,
         high_pass_hz=settings.high_pass_hz,
         low_pass_hz=settings.low_pass_hz,
-        notch_width_hz=settings.notch_width_hz,
         fast_hz=settings.fast_hz,
         slow_s=settings.slow_s,
     )
+
+
+def _slots_per_tick(rate_hz: float) -> int:
+    return max(1, math.floor(min(_SLOT_RATE_HZ, rate_hz) / OUTPUT_RATE_HZ))
 
 
 def _configure(
@@ -160,7 +169,7 @@ def _configure(
     rest: tuple[float, float] | None,
 ) -> None:
     rate_hz = filters.rate_hz
-    slots_per_tick = max(1, math.floor(min(_SLOT_RATE_HZ, rate_hz) / OUTPUT_RATE_HZ))
+    slots_per_tick = _slots_per_tick(rate_hz)
     slot_rate_hz = slots_per_tick * OUTPUT_RATE_HZ
     values = {
         at.RATE: rate_hz,
@@ -171,7 +180,8 @@ def _configure(
         at.FLAT: max(round(settings.flat_s * rate_hz), 3),
         at.DELAY: filters.delay_s,
         at.FAST_DELAY: filters.fast_delay_s,
-        at.SCAN: 1.0 if settings.mains_hz is None else 0.0,
+        at.SCAN: float(settings.mains_hz != 0.0),
+        at.STATED: float(settings.mains_hz is not None),
         at.SCAN_LENGTH: round(0.5 * rate_hz),
         at.LINE_SURE: 0.3,
         at.LINE_LIKELY: 0.12,
@@ -195,9 +205,13 @@ def _configure(
         at.FAST_VAR_NU: _LOG_VARIANCE_PER_HZ * settings.fast_hz,
         at.SLOW_VAR_NU: _LOG_VARIANCE_PER_HZ * math.sqrt(2) / (2 * math.pi * filters.slow_delay_s),
         at.QUALITY_GAIN: 1.0 / (_QUALITY_S * slot_rate_hz),
-        at.RING_SHARE: _RING_SHARE,
-        at.NOTCHES_50: filters.notch_sections[1],
-        at.NOTCHES_60: filters.notch_sections[2],
+        at.TONES_50: filters.harmonics[0],
+        at.TONES_60: filters.harmonics[1],
+        at.TONE_SHARE: 2.0 / (settings.mains_s * rate_hz),
+        at.TONE_SLOWEST: 2.0 / (_MAINS_S[1] * rate_hz),
+        at.TONE_FASTEST: 2.0 / (_MAINS_S[0] * rate_hz),
+        at.TONE_START: rate_hz / MAINS_HZ[0],
+        at.TONE_LIMIT: _MAINS_CHANGE / slot_rate_hz,
     }
     for index, value in values.items():
         m[index] = value
@@ -207,7 +221,8 @@ def _configure(
             f_hz = f_hz if f_hz < filters.low_pass_hz else mains_hz
             m[at.COSINES + 2 * harmonic + column] = 2 * math.cos(2 * math.pi * f_hz / rate_hz)
     if settings.mains_hz:
-        m[at.BANK] = 1.0 + MAINS_HZ.index(settings.mains_hz)
+        take_out(m, 1.0 + MAINS_HZ.index(settings.mains_hz))
+    m[at.SCANNED] = m[at.STATED]
     m[at.SCAN_LEFT] = 0.5 * m[at.REWARM]
 
 

@@ -184,7 +184,7 @@ def kernel_us_per_chunk(chunks: int = 1000) -> dict[str, float]:
     """CPU microseconds the compiled chain takes for 2 channels x 20 samples at 1 kHz, best of 100 runs.
 
     Returns:
-        ``clean`` (no mains found, so no notch runs) and ``mains`` (all nine notches run).
+        ``clean`` (no mains found) and ``mains`` (nine harmonics followed).
     """
     result = {}
     for key, mains_uv in (("clean", 0.0), ("mains", MAINS_UV)):
@@ -287,8 +287,8 @@ def _print(
     assert isinstance(kernel, dict) and isinstance(decision, dict)
     decided = ", ".join(f"{entry['median']:.0f} ms ({bursts})" for bursts, entry in decision.items())
     console.print(
-        f"2 channels x 20 samples: {kernel['clean']:.2f} µs in the kernel ({kernel['mains']:.2f} with nine "
-        f"notches), {result['process_us_per_chunk']:.0f} µs a call. In {result['rest_minutes']} min of rest "
+        f"2 channels x 20 samples: {kernel['clean']:.2f} µs in the kernel ({kernel['mains']:.2f} with "
+        f"mains), {result['process_us_per_chunk']:.0f} µs a call. In {result['rest_minutes']} min of rest "
         f"{result['false_bursts']} false bursts, {result['false_flags']} false flags. Decided after the true "
         f"onset, at 12 dB: {decided}.",
         highlight=False,
