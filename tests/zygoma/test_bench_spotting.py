@@ -10,7 +10,7 @@ from zygoma.bench.clip_skin import PULSE_SHAPES, Bump, pulse
 from zygoma.bench.clips import Clip, ClipSettings, Photograph, TrueEvent, photograph
 from zygoma.bench.spotting_fit import AGAINST, EVIDENCE, fit
 from zygoma.bench.spotting_peers import intervals_above
-from zygoma.bench.spotting_score import Score, best_case, micro, overlap, score_of
+from zygoma.bench.spotting_score import Score, best_case, errors_ms, micro, overlap, score_of
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,14 @@ def test_a_picture_without_a_face_is_refused():
 def test_overlap_is_intersection_over_union():
     assert overlap((0, 1), (0.5, 1.5)) == pytest.approx(1 / 3)
     assert overlap((0, 1), (2, 3)) == 0
+
+
+def test_errors_are_those_of_what_was_found():
+    truth = [event(1.0, 1.4), event(3.0, 3.2), event(5.0, 5.4)]
+    score = score_of([truth], [[(5.01, 5.43, 5.2), (1.03, 1.39, 1.22), (7.0, 7.2, 7.1)]])
+    assert [each.onset_s for each in score.found] == [1.0, 5.0]
+    assert errors_ms(score) == pytest.approx({"onset": 20.0, "apex": 10.0, "offset": 20.0})
+    assert np.isnan(errors_ms(Score())["apex"])
 
 
 def test_each_movement_counts_once():

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from zygoma.bench.clips import Clip, TrueEvent
 
 Interval = tuple[float, float]
 Scored = tuple[float, float, float]
 """Onset, offset, strength."""
+
+Timed = tuple[float, float, float]
+"""Onset, offset, apex."""
 
 LOWEST_IOU = 0.5
 
@@ -27,30 +32,31 @@ class Score:
     Attributes:
         found, missed: True events.
         false: Movements that match none.
+        matches: What each of `found` was found as, in the same order.
     """
 
     found: list[TrueEvent] = field(default_factory=list)
     missed: list[TrueEvent] = field(default_factory=list)
     false: int = 0
+    matches: list[Interval | Timed] = field(default_factory=list)
 
-    def add(self, events: Sequence[TrueEvent], intervals: Sequence[Interval]) -> None:
+    def add(self, events: Sequence[TrueEvent], intervals: Sequence[Interval | Timed]) -> None:
         """Match one clip's movements to its truth, best overlap first, each used once."""
         pairs = sorted(
             (
-                (overlap((event.onset_s, event.offset_s), interval), i, j)
+                (overlap((event.onset_s, event.offset_s), (interval[0], interval[1])), i, j)
                 for i, event in enumerate(events)
                 for j, interval in enumerate(intervals)
             ),
             reverse=True,
         )
-        taken_events: set[int] = set()
-        taken: set[int] = set()
+        taken: dict[int, int] = {}
         for iou, i, j in pairs:
-            if iou >= LOWEST_IOU and i not in taken_events and j not in taken:
-                taken_events.add(i)
-                taken.add(j)
+            if iou >= LOWEST_IOU and i not in taken and j not in taken.values():
+                taken[i] = j
         for i, event in enumerate(events):
-            (self.found if i in taken_events else self.missed).append(event)
+            (self.found if i in taken else self.missed).append(event)
+        self.matches += [intervals[taken[i]] for i in sorted(taken)]
         self.false += len(intervals) - len(taken)
 
     @property
@@ -73,7 +79,18 @@ class Score:
         return hits / total if total else None
 
 
-def score_of(clips: Iterable[Sequence[TrueEvent]], found: Iterable[Sequence[Interval]]) -> Score:
+def errors_ms(score: Score) -> dict[str, float]:
+    """Median absolute error of onset, apex and offset of what was found as `Timed`; NaN without any."""
+    rows = [
+        (abs(move[0] - event.onset_s), abs(move[2] - event.apex_s), abs(move[1] - event.offset_s))
+        for event, move in zip(score.found, score.matches, strict=True)
+        if len(move) == 3
+    ]
+    medians = np.median(rows, axis=0) if rows else np.full(3, np.nan)
+    return {name: 1e3 * float(each) for name, each in zip(("onset", "apex", "offset"), medians, strict=True)}
+
+
+def score_of(clips: Iterable[Sequence[TrueEvent]], found: Iterable[Sequence[Interval | Timed]]) -> Score:
     """Pooled score of intervals per clip."""
     score = Score()
     for events, intervals in zip(clips, found, strict=True):

@@ -23,7 +23,7 @@ from processing.spotting import MicroMovementSpotter
 from zygoma.bench.clip_camera import FRAME_PX
 from zygoma.bench.clips import Clip, ClipSettings, Photograph, TrueEvent, photograph
 from zygoma.bench.spotting_peers import Blendshapes, FlowMotion, LandmarkMotion, MainDirectionalDifference
-from zygoma.bench.spotting_score import Interval, Scored, micro
+from zygoma.bench.spotting_score import Interval, Scored, Timed, micro
 from zygoma.pipeline import landmarks_every
 
 Strength = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -97,7 +97,7 @@ class Watched:
     """
 
     events: list[TrueEvent]
-    ours: list[Interval]
+    ours: list[Timed]
     at_once: list[Interval]
     latencies_s: list[float]
     vetoed: list[str]
@@ -215,7 +215,7 @@ def watch(
     return Watched(
         events=events,
         ours=[
-            (event.onset, event.onset + event.duration)
+            (event.onset, event.onset + event.duration, event.apex)
             for event in watcher.events
             if event.trial_type == "micro_expression"
         ],
