@@ -162,7 +162,7 @@ class MicroMovementSpotter:
         self._pending: list[list[Excursion]] = []
         self._announced: deque[Movement] = deque(maxlen=16)
         self._confirmed: deque[Movement] = deque(maxlen=64)
-        self._decided: deque[Excursion] = deque(maxlen=24)
+        self._clear: deque[Excursion] = deque(maxlen=24)
         self._seen: deque[Seen] = deque(maxlen=24)
         self._revocable: list[tuple[Movement, Seen]] = []
         self._context = Context()
@@ -222,7 +222,7 @@ class MicroMovementSpotter:
             earlier.offset_s > reach_s
             and excursion.z < 1.5 * earlier.z
             and joined(earlier, excursion, self.settings.together_s)
-            for earlier in self._decided
+            for earlier in self._clear
         ):
             return
         for group in self._pending:
@@ -262,7 +262,8 @@ class MicroMovementSpotter:
     def _confirm(self, group: list[Excursion], time_s: float) -> list[Movement]:
         """The movement that these excursions make, if any, and earlier ones that it puts in doubt."""
         judgement = self._weigh(group)
-        self._decided.append(judgement.seen.best)
+        if judgement.clear:
+            self._clear.append(judgement.seen.best)
         covered = [each for each in self._confirmed if overlap_share(each, judgement.seen.best) > 0.5]
         if covered:
             return self._replace(covered, judgement, time_s)

@@ -83,6 +83,11 @@ class Judgement:
     z: F64
     features: Mapping[str, float]
 
+    @property
+    def clear(self) -> bool:
+        """Whether it is told for more than a faint movement: it, or its distractor, was surely there."""
+        return self.told and self.vetoes != ("faint",)
+
 
 @dataclass(frozen=True, eq=False)
 class _Fit:

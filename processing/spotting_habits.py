@@ -50,7 +50,7 @@ def repetition(now: Seen, earlier: Sequence[Seen]) -> float:
 
 def _likeness(now: Seen, then: Seen) -> float:
     """Cosine of two patterns in units of noise, beyond what noise alone has; 0 unless one soon follows."""
-    if not SOONEST_S < now.best.peak_s - then.best.peak_s < LATEST_S:
+    if not _follows(now.best, then.best):
         return 0.0
     count = len(REGIONS)
     a, b = ((seen.displacement[:count] / now.error[:count]).ravel() for seen in (now, then))
@@ -61,14 +61,16 @@ def _likeness(now: Seen, then: Seen) -> float:
     return max((cosine - _CHANCE_COSINE) / (1.0 - _CHANCE_COSINE), 0.0)
 
 
+def _follows(now: Excursion, then: Excursion) -> bool:
+    """Whether one came soon after another, and is not part of it."""
+    soon = SOONEST_S < now.peak_s - then.peak_s < LATEST_S
+    return soon and overlap_share(then, now) <= 0.3
+
+
 def habit(then: Seen, now: Seen) -> str:
     """What an earlier movement turns out to be part of now that another has come; empty for nothing."""
     best, part = now.best, PART[then.best.watched]
-    if (
-        not SOONEST_S < best.peak_s - then.best.peak_s < LATEST_S
-        or best.z < 4.0
-        or overlap_share(then.best, best) > 0.3
-    ):
+    if best.z < 4.0 or not _follows(best, then.best):
         return ""
     if _likeness(now, then) > _ALIKE:
         return {NOSE: "sniff", MOUTH: "speech", JAW: "speech"}.get(part, "ripple")

@@ -114,6 +114,13 @@ def test_who_sniffs_once_sniffs_twice():
     assert overlap_share(first.best, second.best) < 0
 
 
+def test_two_readings_of_one_movement_are_no_repetition():
+    first, again = sight("nose_wing", 5.0, 0.6), sight("nose_wing", 5.1, 0.6)
+    assert overlap_share(first.best, again.best) > 0.3
+    assert repetition(again, [first]) == 0.0
+    assert habit(first, again) == ""
+
+
 def test_a_mouth_that_goes_on_was_speaking():
     smile = sight("lip_corner", 5.0, 1.0, way=(0.7, -0.8))
     assert habit(smile, sight("upper_lip", 5.4, 0.8)) == "speech"

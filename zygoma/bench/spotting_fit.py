@@ -69,7 +69,8 @@ class Collector(MicroMovementSpotter):
         judgement = self._weigh(group)
         now = judgement.seen
         best = now.best
-        self._decided.append(best)
+        if judgement.clear:
+            self._clear.append(best)
         self._seen.append(now)
         self._recent = [
             (i, seen) for i, seen in self._recent if best.peak_s - seen.best.peak_s < LATEST_S + 0.1
