@@ -251,7 +251,14 @@ class Fusion:
         blink = self._blinks.step(time_s, seen)
         # The lid's muscle is ahead of the lid, and its trace outlasts it by the envelope's delay.
         blinking = self._blinks.overlaps(felt_s - BLINK_MARGIN_S, felt_s + BLINK_MARGIN_S)
-        estimate = self._valence.update(time_s, seen, felt, self._warmth(time_s), blinking=blinking)
+        estimate = self._valence.update(
+            time_s,
+            seen,
+            felt,
+            self._warmth(time_s),
+            blinking=blinking,
+            twitching=self._micro.under_way(time_s),
+        )
         self._speech.see(time_s, seen)
         self._witness.see(time_s, seen)
         events += self._macro.step(time_s, seen)

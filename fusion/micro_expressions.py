@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fusion.blinks import Blinks, is_blink
-from fusion.candidates import Candidate, duration_criteria, ended, side_of
+from fusion.candidates import MICRO_ONSET_TO_APEX_S, Candidate, duration_criteria, ended, side_of
 from fusion.emg_evidence import LEAD_S, EmgEvidence, EmgSupport
 from fusion.events import FaceEvent, TrialType, confidence_of
 from fusion.explanation import Hiding, explain_micro, main_branches, main_muscles
@@ -184,6 +184,15 @@ class MicroExpressions:
         self._thermal = [move for move in self._thermal if move.found_s > time_s - 3.0]
         self._emg.forget_before(time_s - 4.0)
         return events
+
+    def under_way(self, time_s: float) -> bool:
+        """Whether a movement that nothing speaks against has passed its apex and not ended yet."""
+        return any(
+            not move.vetoes
+            and move.log_likelihood_ratio >= self.settings.spotting_point
+            and time_s < move.apex_s + MICRO_ONSET_TO_APEX_S
+            for move in self._moving.values()
+        )
 
     def provisional(self, movement: Movement, emg_until_s: float) -> FaceEvent | None:
         """What an unfinished movement would be if it ended now; None when it is vetoed or weak."""

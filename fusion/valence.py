@@ -52,14 +52,18 @@ def valence_stream_spec(rate_hz: float, source_id: str = "zygoma-valence") -> St
 
 
 _WALK_VARIANCE_PER_S = 0.0001
-_STILL_VARIANCE_PER_S = 1e-6
-_STILL = 0.01
-"""While the picture shows a face with less evidence than this, valence hardly wanders."""
+_STILL_VARIANCE_PER_S = 2e-6
+_STILL, _SLACK = 0.01, 0.1
+"""While the picture shows a face with less evidence than this, or the muscles alone contract by less, valence
+hardly wanders: what is left of a mimicry too weak to see is an average over seconds."""
 
 _HOME_S = 6.0
 _PRIOR_SD = 0.5
 _SURPRISING_NIS = 4.0
 _MEMORY_S = 2.0
+_TWITCH_SD = 0.2
+"""Of the valence that a micro-expression leaks, however small it is."""
+
 _EXPECTED_SHARE = {"camera": 0.6, "emg": 0.4}
 
 
@@ -125,6 +129,7 @@ class ValenceFilter:
         thermal_row: Sequence[float] | None,
         *,
         blinking: bool = False,
+        twitching: bool = False,
     ) -> ValenceEstimate:
         """The estimate at `time_s` from the rows that hold at that moment.
 
@@ -134,6 +139,7 @@ class ValenceFilter:
             emg_row: Row of MuscleActivity, None when there is none.
             thermal_row: Row of SkinTemperature, None when there is none. The same row may come again.
             blinking: The EMG row falls into a blink that the camera saw.
+            twitching: A micro-expression may be under way, which means more than its size tells.
         """
         dt = 1.0 / 30.0 if math.isnan(self._time_s) else max(time_s - self._time_s, 0.0)
         self._time_s = time_s
@@ -144,9 +150,12 @@ class ValenceFilter:
         if camera is not None and emg is not None:
             camera = camera.masked_by_frown(emg.negative)
         arousal = self._thermal.observe(time_s, thermal_row) if self._thermal is not None else math.nan
-        still = camera is not None and max(camera.positive, camera.negative) < _STILL
+        shown, least = (camera, _STILL) if camera is not None else (emg, _SLACK)
+        still = shown is not None and max(shown.positive, shown.negative) < least
         self._predict(dt, _STILL_VARIANCE_PER_S if still else _WALK_VARIANCE_PER_S)
         bias_variance, quality = self._correct(dt, camera, emg)
+        if twitching:
+            bias_variance += _TWITCH_SD**2
         error = math.sqrt(self._variance + bias_variance)
         return ValenceEstimate(
             min(1.0, max(-1.0, self._valence)),

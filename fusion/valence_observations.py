@@ -8,7 +8,7 @@ Zygomaticus together with corrugator, AU4, AU9 or AU10 is disgust or a mixed sta
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -30,6 +30,9 @@ only what goes beyond the smile is negative."""
 _CURVE = 1.5
 """Valence grows faster than intensity: half a smile already means most of one."""
 
+_MUSCLES = {"ZYG": "zygomaticus", "COR": "corrugator"}
+"""Prefix of the channels on either muscle of section 4.1."""
+
 _DEAD = 0.012
 _RESTING = 0.02
 """Contraction that a resting muscle's noise also shows: it makes the EMG no less sure."""
@@ -39,6 +42,9 @@ _MIX_CROSSTALK = 0.15
 """Of a smile's strength: a frown weaker than this is cross-talk or the squint of a hearty smile."""
 _MIX_GAIN = 5.0
 _LINEAR = 0.3
+_UNSEEN_FROWN = 0.9
+"""Without a picture the corrugator's electrodes may hear a raised brow, which is no frown."""
+
 _UNBLINKED_GAIN = 0.1
 """Per row: what the corrugator did before a blink is a mean of a third of a second; blinks begin unseen."""
 
@@ -72,9 +78,9 @@ class ErrorLaw:
         return self.rest**2 + unsure + (self.gain * activity) ** 2
 
 
-CAMERA_ERROR = ErrorLaw(white=0.002, rest=0.0003, unsure=0.18, knee=0.05, gain=0.25)
-EMG_ERROR = ErrorLaw(white=0.022, rest=0.002, unsure=0.235, knee=0.15, gain=0.19)
-EMG_ALONE_ERROR = ErrorLaw(white=0.022, rest=0.002, unsure=0.25, knee=0.15, gain=0.17)
+CAMERA_ERROR = ErrorLaw(white=0.002, rest=0.005, unsure=0.18, knee=0.05, gain=0.25)
+EMG_ERROR = ErrorLaw(white=0.022, rest=0.005, unsure=0.235, knee=0.15, gain=0.19)
+EMG_ALONE_ERROR = ErrorLaw(white=0.022, rest=0.005, unsure=0.25, knee=0.15, gain=0.17)
 """Without a picture two muscles may be misread: a raised brow as a frown, disgust as a smile."""
 
 
@@ -200,7 +206,7 @@ class EmgValence:
                 for name in channels
                 if name.startswith(prefix)
             )
-            for prefix in ("ZYG", "COR")
+            for prefix in _MUSCLES
         )
         self.reset()
 
@@ -236,6 +242,8 @@ class EmgValence:
         active, both = max(positive, frown), max(0.0, min(positive, frown))
         if positive > 0.0:
             positive = mix(positive, max(frown, negative_seen))
+        if camera is None:
+            frown *= _UNSEEN_FROWN
         law = EMG_ERROR if camera is not None else EMG_ALONE_ERROR
         bias = law.variance(active - _RESTING) + (0.5 * both) ** 2
         # One muscle alone sees one half of the scale.
@@ -259,6 +267,22 @@ class EmgValence:
             weight_sum += quality
             best = max(best, quality)
         return (total / weight_sum if weight_sum > 0.0 else 0.0), min(best, 1.0)
+
+
+def one_muscle_words(channels: Iterable[str]) -> str:
+    """What valence lacks when electrodes sit on one of its two muscles only; empty when on both, or neither.
+
+    Args:
+        channels: Labels of the EMG channels, e.g. ``ZYG_L``.
+    """
+    prefixes = {label.partition("_")[0] for label in channels}
+    found = [name for prefix, name in _MUSCLES.items() if prefix in prefixes]
+    absent = [name for prefix, name in _MUSCLES.items() if prefix not in prefixes]
+    if len(found) != 1:
+        return ""
+    return (
+        f"the EMG has no channel on the {absent[0]}: it tells one half of the scale, by the {found[0]} alone"
+    )
 
 
 def _contraction(activity_z: float, full_z: float) -> float:

@@ -34,7 +34,12 @@ WARM_S = 2.0
 _OUTPUTS = ("envelope_uv", "slow_uv", "z", "slow_z", "mvc", "burst", "quality")
 _UNITS = {"envelope_uv": "microvolts", "slow_uv": "microvolts", "mvc": "percent", "quality": "normalized"}
 _SLOWEST_HZ = 10.0
-_FLOOR_UV = 1e-3
+_LATER_HALF, _FIRST_S = 0.5, 0.3
+"""Until it is `BASELINE_S` long, the memory reaches over the later half of what was seen: recordings begin
+with what filters and amplifiers do first."""
+
+_DEEPEST = 7.0
+"""So far below its level, in logarithms, an envelope may be at most: zero is a thousandth, in any unit."""
 _LEAST_SPREAD = 0.15
 """Of the log envelope at rest: averaging over ever longer windows must not make ever larger z."""
 _LEVEL, _SPREAD, _FAST, _SLOW, _SEEN_S = range(5)
@@ -137,7 +142,11 @@ class EnvelopeActivity:
         if self._spec is None:
             return {}
         words = f"taken as a rectified envelope ({self._spec.rate_hz:g} Hz): valence, but no bursts"
-        return dict.fromkeys(self._spec.labels, words)
+        silent = self._state[:, _SEEN_S] == 0.0
+        return {
+            label: "no signal: check the column" if nothing else words
+            for label, nothing in zip(self._spec.labels, silent, strict=True)
+        }
 
     def quality(self) -> dict[str, ChannelQuality]:
         """Nothing: the indices need the raw signal."""
@@ -162,6 +171,11 @@ def _every(spec: StreamSpec) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _log(value: float, level: float) -> float:
+    return max(math.log(value), level - _DEEPEST) if value > 0.0 else level - _DEEPEST
+
+
+@njit(cache=True, nogil=True)
 def _advance(
     samples: NDArray[np.float64],
     stamps: NDArray[np.float64],
@@ -183,27 +197,29 @@ def _advance(
                 value = abs(value)
                 if not math.isfinite(s[_FAST]):
                     s[_FAST] = s[_SLOW] = value
-                    if s[_SEEN_S] == 0.0:
-                        s[_LEVEL] = math.log(max(value, _FLOOR_UV))
                 s[_FAST] += fast * (value - s[_FAST])
                 s[_SLOW] += slow * (value - s[_SLOW])
-                log_fast = math.log(max(s[_FAST], _FLOOR_UV))
-                memory_s = min(BASELINE_S, max(s[_SEEN_S], 1.0))
+                if s[_SEEN_S] == 0.0 and s[_FAST] > 0.0:
+                    s[_LEVEL] = math.log(s[_FAST])
+                known = s[_SEEN_S] > 0.0 or s[_FAST] > 0.0
+            if known:
+                log_fast = _log(s[_FAST], s[_LEVEL])
+                memory_s = min(BASELINE_S, max(_LATER_HALF * s[_SEEN_S], _FIRST_S))
                 if has_rest and not resting:
                     memory_s = 10.0 * BASELINE_S
                 gain = dt / memory_s
                 away = log_fast - s[_LEVEL]
                 # Steps of one size, up or down, lead to the median; a mean would follow every smile.
                 s[_LEVEL] += 2.0 * gain * s[_SPREAD] * (1.0 if away > 0.0 else -1.0)
-                if abs(away) < 4.0 * s[_SPREAD]:
+                if abs(away) < 4.0 * s[_SPREAD] or s[_SEEN_S] < WARM_S:
                     s[_SPREAD] = max(_LEAST_SPREAD, s[_SPREAD] + gain * (1.25 * abs(away) - s[_SPREAD]))
                 s[_SEEN_S] += dt
             warm = s[_SEEN_S] >= WARM_S
             row[0], row[1] = s[_FAST], s[_SLOW]
             row[2] = row[3] = math.nan
             if warm and math.isfinite(s[_FAST]):
-                row[2] = (math.log(max(s[_FAST], _FLOOR_UV)) - s[_LEVEL]) / s[_SPREAD]
-                row[3] = (math.log(max(s[_SLOW], _FLOOR_UV)) - s[_LEVEL]) / s[_SPREAD]
+                row[2] = (_log(s[_FAST], s[_LEVEL]) - s[_LEVEL]) / s[_SPREAD]
+                row[3] = (_log(s[_SLOW], s[_LEVEL]) - s[_LEVEL]) / s[_SPREAD]
             row[4] = 100.0 * s[_FAST] / mvc_uv[c] if mvc_uv[c] > 0.0 else math.nan
             row[5] = 0.0
             row[6] = 1.0 if known and warm else 0.0

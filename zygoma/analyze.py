@@ -22,6 +22,7 @@ from acquisition.recording import Recording, find_xdf
 from acquisition.session import write_atomically
 from acquisition.stream import Block, EndOfStream, InvalidSignal, Kind, Source, StreamSpec
 from fusion.events import FaceEvent
+from fusion.valence_observations import one_muscle_words
 from hardware.emg_readers import choose_columns
 from processing.camera import Faces, predecoded
 from processing.face_quality import flags_in
@@ -327,6 +328,7 @@ def analyze(
                 if "notes" in spec.metadata
             },
             **pipeline.quality_words(),
+            **_valence_words(inputs),
             **pipeline.thermal_words(),
             **summary.face_words(),
         }
@@ -344,6 +346,13 @@ def analyze(
     write_report(folder, summary, inputs.start_s)
     write_atomically(folder / "summary.json", (json.dumps(summary.to_dict(), indent=2) + "\n").encode())
     return summary
+
+
+def _valence_words(inputs: Inputs) -> dict[str, str]:
+    """What valence lacks, under ``valence``; empty when the EMG has both muscles, or there is none."""
+    spec = inputs.specs.get(Kind.EMG)
+    words = one_muscle_words(spec.labels) if spec is not None else ""
+    return {"valence": words} if words else {}
 
 
 class _Writers:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from acquisition.stream import Block
 from fusion.valence import ValenceEstimate, ValenceFilter
+from fusion.valence_observations import _contraction, one_muscle_words
 from tests.fusion.synthetic import (
     START_S,
     Curve,
@@ -114,6 +115,27 @@ def test_losing_a_modality_widens_the_error_at_once() -> None:
     assert errors[2] > max(errors[:2])
 
 
+def test_a_micro_expression_under_way_widens_the_error_and_nothing_else() -> None:
+    row = units_block(0.1).array[0].tolist()
+    calm, moved = (
+        ValenceFilter(units_spec()).update(START_S, row, None, None, twitching=twitching)
+        for twitching in (False, True)
+    )
+    assert moved.standard_error > calm.standard_error + 0.1
+    assert moved._replace(standard_error=calm.standard_error) == calm
+
+
+def test_slack_muscles_are_averaged_over_seconds_and_a_contraction_is_not() -> None:
+    def spread(emg: dict[str, Curve]) -> tuple[float, float]:
+        t, rows = run(20.0, None, emg, with_camera=False)
+        return float(rows[(t > 3) & (t < 15), 0].std()), float(rows[t > 15.6, 0].max())
+
+    noise, reached = spread({"ZYG": plateau(15, 20, 13.0, 0.2)})
+    raw = [_contraction(float(z), 15.0) for z in activity_block(20.0).column("ZYG_L_z")[300:1500]]
+    assert noise < 0.3 * float(np.std(raw))
+    assert reached > 0.5
+
+
 def test_shares_follow_the_modalities() -> None:
     _, both = run(3.0, *SMILE)
     assert both[-1, 2] + both[-1, 3] == pytest.approx(1.0, abs=0.05)
@@ -214,3 +236,9 @@ def test_a_blink_in_the_corrugator_says_nothing_of_valence() -> None:
         return min(row.valence for row in rows)
 
     assert lowest(told=False) < -0.04 and lowest(told=True) > 0.5 * lowest(told=False)
+
+
+def test_half_of_the_scale_is_said() -> None:
+    assert one_muscle_words(["ZYG_L", "COR_R"]) == one_muscle_words(["FRO_L"]) == ""
+    assert "no channel on the corrugator" in one_muscle_words(["ZYG_L", "ZYG_R"])
+    assert "no channel on the zygomaticus" in one_muscle_words(["COR_L"])

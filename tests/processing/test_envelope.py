@@ -32,7 +32,7 @@ def envelope(seconds: float, rate_hz: float = 100.0, offset_uv: float = 1.0, see
 
 def test_a_contraction_stands_out_whatever_the_scale() -> None:
     answers = []
-    for scale in (0.1, 10.0):
+    for scale in (1e-4, 10.0):  # millivolts that were taken for microvolts, say
         rows = EnvelopeActivity().process(envelope(30.0, offset_uv=scale))
         z = rows.column("ZYG_L_z")
         answers.append(z)
@@ -43,6 +43,16 @@ def test_a_contraction_stands_out_whatever_the_scale() -> None:
         assert rows.column("ZYG_L_quality")[-1] == 1.0
         assert not rows.column("ZYG_L_burst").any()
     np.testing.assert_allclose(answers[0], answers[1], atol=2e-3)
+
+
+@pytest.mark.parametrize("first", [0.0, 1e-4, 300.0])
+def test_a_recordings_first_samples_do_not_decide_what_rest_is(first: float) -> None:
+    block = envelope(30.0)
+    data = block.array.copy()
+    data[:20] = first
+    z = EnvelopeActivity().process(Block(block.spec, block.timestamps, data, 0)).column("ZYG_L_z")
+    assert abs(np.nanmedian(z[1000:1990])) < 0.7
+    assert np.nanmedian(z[2050:2290]) > 3.0
 
 
 @given(st.lists(st.integers(1, 400), max_size=8))
@@ -89,6 +99,17 @@ def test_percent_of_maximum_needs_a_calibration() -> None:
     rows = EnvelopeActivity(calibration={"ZYG_L": Baseline(mvc_uv=10.0)}).process(envelope(5.0))
     assert 5.0 < float(rows.column("ZYG_L_mvc")[-1]) < 20.0
     assert math.isnan(float(rows.column("COR_L_mvc")[-1]))
+
+
+def test_a_channel_that_never_speaks_is_said() -> None:
+    block = envelope(5.0)
+    data = block.array.copy()
+    data[:, 1] = 0.0
+    processor = EnvelopeActivity()
+    rows = processor.process(Block(block.spec, block.timestamps, data, 0))
+    assert processor.quality_words()["COR_L"] == "no signal: check the column"
+    assert "no bursts" in processor.quality_words()["ZYG_L"]
+    assert not rows.column("COR_L_quality").any()
 
 
 def test_what_is_no_envelope_is_refused() -> None:
