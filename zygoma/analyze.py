@@ -118,8 +118,7 @@ def source_inputs(sources: Mapping[Kind, Source], stack: ExitStack, label: str) 
     for source in sources.values():
         source.open()
         stack.callback(source.close)
-    durations = [float(source.spec.metadata.get("duration_s", "nan")) for source in sources.values()]
-    known = [duration for duration in durations if np.isfinite(duration)]
+    known = [length_s for source in sources.values() if (length_s := getattr(source, "duration_s", None))]
     return Inputs(
         {kind: source.spec for kind, source in sources.items()},
         {kind: _until_end(source) for kind, source in sources.items()},
@@ -275,6 +274,9 @@ def analyze(
         settings: As live. `rest` is relative to the recording's start, as on the command line. With a rest
             the calibration measured in the session is not used; what else is given wins over its part of it.
         on_time: Called with the seconds done so far.
+
+    Raises:
+        InvalidSignal: The whole of `rest` lies behind the recording's end; no table is written.
     """
     settings = settings or PipelineSettings()
     measured = None if settings.rest else inputs.calibration
@@ -318,6 +320,12 @@ def analyze(
                 pipeline.follow(found)
             summary.seconds = max(summary.seconds, float(block.timestamps[-1]) - inputs.start_s)
             on_time(summary.seconds)
+        if settings.rest is not None and settings.rest[0] - inputs.start_s >= summary.seconds:
+            begin_s, end_s = (stamp_s - inputs.start_s for stamp_s in settings.rest)
+            raise InvalidSignal(
+                f"The rest from {begin_s:g} to {end_s:g} s lies behind the end of {inputs.label}, which "
+                f"lasts {summary.seconds:.1f} s: give --rest in seconds since its beginning."
+            )
         fused = pipeline.drain(frozenset(), flush=True)
         writers.add(fused.valence)
         summary.events += fused.events

@@ -15,6 +15,7 @@ from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, 
 from tests.acquisition.runs import START_S, record
 from tests.acquisition.runs import blocks as recorded_blocks
 from zygoma.analyze import Inputs, analyze, session_inputs, with_channels
+from zygoma.pipeline import PipelineSettings
 
 RATE_HZ = 1000.0
 SPEC = StreamSpec(
@@ -107,3 +108,10 @@ def test_tables_of_an_earlier_analysis_do_not_stay_beside_those_of_a_later_one(t
     names = {path.name for path in tmp_path.iterdir()}
     assert "action_units.parquet" not in names
     assert names >= {"notes.txt", "muscle_activity.parquet", "events.tsv"}
+
+
+def test_a_rest_behind_the_end_is_an_error_and_leaves_no_table(tmp_path: Path) -> None:
+    given = with_channels(inputs(blocks()), {"left smile": "ZYG_L"}, Path("x.xdf"))
+    with pytest.raises(InvalidSignal, match="rest from 5 to 8 s lies behind the end of recorded"):
+        analyze(given, tmp_path, PipelineSettings(rest=(5.0, 8.0)))
+    assert not list(tmp_path.iterdir())
