@@ -36,14 +36,15 @@ from processing.muscle_fields import (
 _RIDGE = 0.02
 """Of each muscle's own weight on the diagonal."""
 
-_LEAST_EVIDENCE = 0.25
+_LEAST_EVIDENCE = 0.3
 """What a muscle has to explain before it counts, in standard deviations of the misfit, ..."""
 
 _EVIDENCE_PER_DEG = 0.05
 """... more per degree that the head has turned since the neutral, ..."""
 
-_LEAST_SHARE = 0.1
-"""... and as a share of what the one muscle that explains most does: a large movement has large misfits."""
+_LEAST_SHARE = 0.18
+"""... or, if that is more, this share of what the one muscle that explains most does: a large movement has
+large misfits."""
 
 _PAIR = 0.75
 """A paired muscle pays its price on both sides, one across the midline but once; this makes them even."""
@@ -374,7 +375,7 @@ def _invert(
     most = 0.0
     for j in range(n):
         most = max(most, right_side[j] / strength[j])
-    penalty = (evidence * share + _LEAST_SHARE * most) * price
+    penalty = np.maximum(evidence * share, _LEAST_SHARE * most) * price
     x = solve_nonnegative(gram, right_side, penalty, _STEPS, _TOLERANCE)
     slack = penalty - right_side
     for i in range(n):
