@@ -17,7 +17,6 @@ from processing.action_units import (
     no_face_row,
 )
 from processing.landmarks import FaceObservation
-from processing.mouth import mouth_opening
 from processing.muscle_model import ACTIVATIONS, activation_names, displacement_field
 from tests.processing.portraits import neutral, observation, portrait
 from tests.processing.test_pose import rotation
@@ -182,19 +181,6 @@ def test_a_falling_gaze_does_not_tighten_the_lids() -> None:
     moves = closed(0.3)
     row = estimator().update(seen(moves), 0.0)
     assert value(row, "AU7") == 0.0
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.floats(-0.1, 0.6), st.floats(0, 0.8))
-def test_mouth_openings_are_intensities(gap: float, jaw: float) -> None:
-    assert all(0.0 <= level <= 1.0 for level in mouth_opening(gap, jaw))
-
-
-def test_the_wider_the_mouth_the_higher_the_grade() -> None:
-    assert np.argmax(mouth_opening(0.12, 0.1)) == 0  # lips part
-    assert np.argmax(mouth_opening(0.3, 0.29)) == 1  # jaw drops
-    assert np.argmax(mouth_opening(0.5, 0.5)) == 2  # mouth stretches
-    assert mouth_opening(0.0, 0.0) == (0.0, 0.0, 0.0)
 
 
 @settings(max_examples=25, deadline=None)

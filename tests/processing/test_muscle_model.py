@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from processing.landmarks import BLENDSHAPES
 from processing.muscle_fields import BLENDSHAPE_NOISE, JAW, MUSCLES
 from processing.muscle_model import (
+    _LEAST_EVIDENCE,
     ACTIVATIONS,
     InverseModel,
     activation_names,
@@ -147,3 +149,30 @@ def test_standard_errors_are_those_of_trembling_landmarks() -> None:
         found.append(invert(model, trembling, shapes).activations[rows == 0].sum())
     # The model allows for jitter that neighbours share, which this one does not have.
     assert 0.1 * told < np.std(found) < told
+
+
+def weak_pull(name: str, share: float) -> NDArray[np.float64]:
+    """The field of a muscle, so weak that it explains `share` of the usual evidence that it takes alone."""
+    model, index = own_model(), NAMES.index(name)
+    field = displacement_field(ACTIVATIONS[index], neutral().points)
+    explains = float(field.reshape(-1) @ model.gain[: field.size, index]) / model.strength[index]
+    needed = _LEAST_EVIDENCE * model.price[index] / model.strength[index]
+    return share * needed / explains * field
+
+
+@pytest.mark.parametrize("share", [0.6, 0.8])
+def test_a_smile_takes_less_evidence_than_a_frown(share: float) -> None:
+    model, shapes = own_model(), np.zeros(len(BLENDSHAPES))
+    smile = invert(model, weak_pull("zygomaticus_major_left", share), shapes).activations
+    found = {ACTIVATIONS[i].muscle.action_unit for i in np.nonzero(smile)[0]}
+    assert found == {12}
+    assert invert(model, weak_pull("corrugator_supercilii_left", share), shapes).activations.max() == 0.0
+
+
+def test_a_weak_movement_counts_alone_but_not_beside_a_strong_one() -> None:
+    points, model, shapes = neutral().points, own_model(), np.zeros(len(BLENDSHAPES))
+    frown = 0.3 * displacement_field(ACTIVATIONS[NAMES.index("corrugator_supercilii_left")], points)
+    yawn = displacement_field(ACTIVATIONS[NAMES.index(JAW.name)], points)
+    brow = [i for i, a in enumerate(ACTIVATIONS) if a.muscle.action_unit == 4]
+    assert invert(model, frown, shapes).activations[brow].sum() > 0.05
+    assert invert(model, frown + yawn, shapes).activations[brow].sum() == 0.0

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processing.mouth import mouth_opening
+
+gaps, drops = st.floats(-0.1, 0.6), st.floats(0.0, 0.8)
+
+
+@given(gaps, drops)
+def test_mouth_openings_are_intensities(gap: float, jaw: float) -> None:
+    assert all(0.0 <= level <= 1.0 for level in mouth_opening(gap, jaw))
+
+
+def test_the_wider_the_mouth_the_higher_the_grade() -> None:
+    assert np.argmax(mouth_opening(0.12, 0.1)) == 0  # lips part
+    assert np.argmax(mouth_opening(0.3, 0.29)) == 1  # jaw drops
+    assert np.argmax(mouth_opening(0.5, 0.5)) == 2  # mouth stretches
+    assert mouth_opening(0.0, 0.0) == (0.0, 0.0, 0.0)
+
+
+def test_lips_that_part_without_the_jaw_are_no_dropped_jaw() -> None:
+    parted, dropped, stretched = mouth_opening(0.13, 0.0)
+    assert parted == 1.0
+    assert dropped == stretched == 0.0
+
+
+@given(st.floats(0.0, 0.3))
+def test_closed_lips_do_not_speak_against_a_falling_jaw(jaw: float) -> None:
+    assert mouth_opening(0.0, jaw)[1] == mouth_opening(jaw, jaw)[1]
+
+
+def test_a_mouth_opened_wide_is_the_jaw_s_even_where_the_chin_s_skin_follows_little() -> None:
+    parted, dropped, _ = mouth_opening(0.23, 0.16)
+    assert dropped > parted
+    assert dropped > mouth_opening(0.16, 0.16)[1]
+
+
+@given(gaps, drops, st.floats(0.0, 0.2))
+def test_a_jaw_that_falls_further_opens_the_mouth_further(gap: float, jaw: float, more: float) -> None:
+    _, dropped, stretched = mouth_opening(gap, jaw)
+    _, dropped_more, stretched_more = mouth_opening(gap, jaw + more)
+    assert stretched_more >= stretched
+    assert stretched_more > 0.0 or dropped_more >= dropped
