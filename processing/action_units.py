@@ -18,6 +18,7 @@ from processing.appearance import Wrinkles, wrinkle_edges
 from processing.eyelids import (
     SIDES,
     Blinking,
+    brow_rises,
     closure_error,
     lid_closure,
     lid_gap,
@@ -295,7 +296,7 @@ class ActionUnitEstimator:
         self._smile(strengths)
         levels = [strength if strength <= _KNEE else intensity(strength) for strength in strengths]
         self._mouth(levels, displacement, activations, person.model)
-        self._eyes(levels, lid_heights(face), person.lids, time_s)
+        self._eyes(levels, lid_heights(face), person.lids, brow_rises(displacement), time_s)
         if gray is not None:
             resting = max(levels) < _RESTING
             self._skin(levels, self._wrinkles.update(wrinkle_edges(gray, points_px), resting, time_s))
@@ -412,6 +413,7 @@ class ActionUnitEstimator:
         levels: list[float],
         now: tuple[tuple[float, float], tuple[float, float]],
         rest: tuple[tuple[float, float], tuple[float, float]],
+        brows: tuple[float, float],
         time_s: float,
     ) -> None:
         """Eyelid closure and what it means: AU7, AU43 or AU45."""
@@ -424,7 +426,7 @@ class ActionUnitEstimator:
             levels[_LID_TIGHT[eye]] = max(tight, min(levels[_LID_TIGHT[eye]], 1.5 * tight))
             levels[_CLOSED[eye]] = 0.0 if blinking else closure
             # A lid opens by its own margin, not by the brow above it.
-            levels[_LID_UP[eye]] *= lid_opening(now[eye], rest[eye])
+            levels[_LID_UP[eye]] *= lid_opening(now[eye], rest[eye], brows[eye])
             # A closing eye takes the skin about it along, without any raised cheek.
             levels[_CHEEK[eye]] *= 1.0 - 0.8 * rise(closure, 0.35, 0.8)
 

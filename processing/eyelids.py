@@ -112,9 +112,28 @@ def lid_tightening(lids: tuple[float, float], rest: tuple[float, float]) -> floa
     return rise(closure, _SLACK, _TIGHT) * (1.0 - rise(closure, 0.4, 0.7)) * shared
 
 
-def lid_opening(lids: tuple[float, float], rest: tuple[float, float]) -> float:
-    """Whether the upper lid is raised above its rest, 0-1: without that no eye opens wider (AU5)."""
-    return rise(lids[0] - rest[0], 0.005, 0.03)
+_BROWS = ((107, 55, 105, 52), (336, 285, 334, 282))
+"""Inner and middle brow above each eye, in the order of `SIDES`."""
+
+_LID_PER_BROW = 0.15
+"""Rise of an upper lid's margin, in widths of the eye, that a brow raised by an IOD takes along."""
+
+
+def brow_rises(displacement: NDArray[np.float64]) -> tuple[float, float]:
+    """Rise of the brow above each eye, IOD, from the landmarks' displacement [478, 2]; 0 where it falls."""
+    right, left = (-sum(float(displacement[i, 1]) for i in brow) / len(brow) for brow in _BROWS)
+    return max(0.0, right), max(0.0, left)
+
+
+def lid_opening(lids: tuple[float, float], rest: tuple[float, float], brow_rise: float) -> float:
+    """Whether the upper lid is raised above its rest, 0-1: without that no eye opens wider (AU5).
+
+    Args:
+        lids: Heights of the eye's lids now, see `lid_heights`.
+        rest: At rest.
+        brow_rise: Of the brow above, see `brow_rises`: it lifts the lid a little without any AU5.
+    """
+    return rise(lids[0] - rest[0] - _LID_PER_BROW * brow_rise, 0.005, 0.03)
 
 
 class Blinking:

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processing.eyelids import Blinking, lid_closure, lid_heights, lid_tightening
+from processing.eyelids import (
+    Blinking,
+    brow_rises,
+    lid_closure,
+    lid_heights,
+    lid_opening,
+    lid_tightening,
+)
 from tests.processing.portraits import neutral
 
 REST = (0.3, -0.1)
@@ -32,6 +40,20 @@ def test_closure_and_tightening_are_intensities(upper: float, lower: float) -> N
 def test_lids_tighten_from_below_not_when_gaze_falls() -> None:
     assert lid_tightening((0.26, -0.05), REST) > 0.4
     assert lid_tightening((0.2, -0.1), REST) == 0.0
+
+
+def test_a_lid_that_a_raised_brow_takes_along_does_not_open_the_eye() -> None:
+    lifted = (REST[0] + 0.02, REST[1])
+    assert lid_opening(lifted, REST, 0.0) > 0.5
+    assert lid_opening(lifted, REST, 0.12) == 0.0
+    assert lid_opening((REST[0] + 0.06, REST[1]), REST, 0.12) == 1.0
+
+
+def test_brows_rise_each_on_its_side_and_a_frown_raises_none() -> None:
+    moved = np.zeros((478, 2))
+    moved[[107, 55, 105, 52], 1] = -0.04  # up, on the subject's right
+    moved[[336, 285, 334, 282], 1] = 0.02
+    assert brow_rises(moved) == pytest.approx((0.04, 0.0))
 
 
 def test_a_fast_short_closure_is_a_blink_and_a_slow_or_long_one_is_not() -> None:
