@@ -359,7 +359,7 @@ class SkinTemperature:
             row.faults.append(f"covered (glasses, hair), dead or out of the picture: {', '.join(faulty)}")
         doubted = [name for name, doubt in zip(REGIONS, doubtful & ~np.isnan(trusted), strict=True) if doubt]
         if doubted:
-            row.faults.append(f"too far turned from where the face was first seen: {', '.join(doubted)}")
+            row.faults.append(f"too uncertain (a turned head, glasses): {', '.join(doubted)}")
         if not settled:
             self._finish(row, Reason.WARMING_UP, WARMING_UP[1])
         elif not self._baseline.ready:
@@ -394,7 +394,11 @@ class SkinTemperature:
     def _delta_se(self, registration: Registration, delta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Noise, registration, the region's place, error of the baseline, steps carried over."""
         keyframe = registration.keyframe
-        moved_px = math.hypot(_REGISTRATION_SHARE * registration.residual_px, self._mapping_px(registration))
+        moved_px = math.hypot(
+            _REGISTRATION_SHARE * registration.residual_px,
+            registration.turned_px,
+            self._mapping_px(registration),
+        )
         variance = (keyframe.steepness * moved_px) ** 2
         variance += np.where(_IS_REFERENCE, 0.0, variance[REFERENCE])
         for error in (self._slopes.scatter, self._baseline.level_se):

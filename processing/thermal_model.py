@@ -78,7 +78,7 @@ class ThermalSettings:
         max_wait_s: See above; the forehead cancels what drift is left.
         min_valid: Share of a region that must be real skin pixels.
         max_delta_se_celsius: A delta whose standard error is larger says nothing and is NaN: steep regions of
-            a head that has turned far.
+            a head that has turned far, large changes behind glasses.
         forget_s: After a pause as long as this everything starts anew.
         arousal_celsius: Cooling of the nose tip relative to the forehead that counts as arousal 1.
         arousal_lag_s: Lag of the skin behind its blood supply, made up for with the slope.
@@ -95,7 +95,7 @@ class ThermalSettings:
     max_drift_celsius_per_s: float = 0.08
     max_wait_s: float = 20.0
     min_valid: float = 0.5
-    max_delta_se_celsius: float = 0.4
+    max_delta_se_celsius: float = 0.25
     forget_s: float = 60.0
     arousal_celsius: float = 0.5
     arousal_lag_s: float = 4.0
@@ -180,6 +180,8 @@ def skin_spec(input_spec: StreamSpec, mapping: ThermalMapping | None = None) -> 
             "source": input_spec.source_id,
             "delta_reference": "forehead",
             "reasons": ", ".join(f"{reason.value} {reason.name.lower()}" for reason in Reason),
+            # Slope and delta are speed and intensity of its contraction (Jarlier et al. 2011).
+            "muscles": ", ".join(f"{region}: {muscle}" for region, (muscle, _) in MUSCLES.items()),
             **mapped,
             **rate,
         },

@@ -36,7 +36,7 @@ _EXPLAINED = 0.6
 """A mobile region's shift has to take away that share of the misfit of no shift: a patch that warms draws
 the region along as well, but stays where it is and leaves most of the misfit."""
 
-_TURN_SHARE = 0.08
+TURN_SHARE = 0.08
 """The more a head has turned since the keyframe, the worse any mesh's relief fits: the prior widens by this
 share of the eye distance per unit of parallax. It takes a tenth off the error of turning heads."""
 
@@ -135,7 +135,7 @@ def local_shifts(
         warp, parallax: See `processing.thermal_alignment.Placement`.
         shifts: Result [regions, 2].
     """
-    turn_share = _TURN_SHARE * math.hypot(*parallax.tolist())
+    turn_share = TURN_SHARE * math.hypot(*parallax.tolist())
     expected_px = np.hypot(_PRIOR_PX, around.eye_distance_px * np.hypot(turn_share, _MOBILITY_SHARE))
     _local_shifts(
         around.points_px,

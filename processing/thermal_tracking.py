@@ -17,7 +17,7 @@ from scipy.interpolate import LinearNDInterpolator
 
 from processing.thermal_alignment import STILL, Placement, Template, align, make_template
 from processing.thermal_face import FindFace, is_face, landmarks_in
-from processing.thermal_refine import Surroundings, local_shifts, surroundings
+from processing.thermal_refine import TURN_SHARE, Surroundings, local_shifts, surroundings
 from processing.thermal_regions import (
     OUTER_EYE_CORNERS,
     REGIONS,
@@ -111,6 +111,12 @@ class Registration:
     residual_px: float
     renewed: bool
     carried: bool = False
+
+    @property
+    def turned_px(self) -> float:
+        """How far a region may lie off its place because the head has turned and no mesh has its relief."""
+        eye_distance_px = self.keyframe.surroundings.eye_distance_px * self.keyframe.reduction
+        return TURN_SHARE * eye_distance_px * math.hypot(*self.placement.parallax.tolist())
 
 
 class FaceTracker:
