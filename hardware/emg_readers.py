@@ -336,7 +336,9 @@ def _read_edf(path: Path, channels: Mapping[str, str], rate_hz: float | None) ->
         signals: list[edfio.EdfSignal | edfio.BdfSignal] = list(edf.signals)
     except Exception as error:  # edfio raises whatever its parsing stumbles over
         kind = path.suffix[1:].upper()
-        raise InvalidSignal(f"{path.name} is no {kind} file that can be read: {error}.") from None
+        raise InvalidSignal(
+            f"{path.name} is no {kind} file that can be read ({error}): check that it was saved whole."
+        ) from None
     names = [signal.label.strip() for signal in signals]
     # The standard puts the kind of signal in front: "EMG ZYG_L".
     bare = [name.removeprefix("EMG ").strip() for name in names]
