@@ -17,14 +17,26 @@ from fusion.tables import TABLE_3, emotions_of
 _NUCLEUS = "facial nucleus"
 """The whole of it, upper and lower part."""
 
+_NERVE = ("facial nerve", "cn vii", "cranial nerve vii", "seventh nerve")
+"""What comes from it."""
+
+
+_AURICULAR = ("posterior auricular nerve", "auricular posterior nerve", "auricular posterior")
+"""The paper's section 4.2.2 turns the words round."""
+
 
 @dataclass(frozen=True)
 class CorticalSystem:
-    """A motor system of the brain that reaches the facial nucleus (section 3.2)."""
+    """A motor system of the brain that reaches the facial nucleus (section 3.2).
+
+    Attributes:
+        also: Its parts and tracts, by which it may be asked for.
+    """
 
     name: str
     family: str
     tract: str
+    also: tuple[str, ...]
     origin: str
     property: str
     source: str
@@ -48,7 +60,9 @@ class NucleusPart:
 
 @dataclass(frozen=True)
 class Branch:
-    """A terminal branch of a cranial nerve; of CN VII but for the eyelid's and the jaw's (section 2)."""
+    """A branch of a cranial nerve: the five of CN VII (section 2), the nerve that it gives off before, and those
+    of other nerves to the eyelid and the jaw.
+    """
 
     name: str
     nerve: str
@@ -185,9 +199,9 @@ class Atlas:
             "action unit": lambda path: f"AU{path.action_unit}" == name,
             "muscle": lambda path: name in (path.muscle, self.muscles[path.muscle].group),
             "branch": lambda path: path.branch == name,
-            "nucleus": lambda path: path.nucleus == name or (name == _NUCLEUS and path.nerve == "CN VII"),
+            "nucleus": lambda path: path.nucleus == name or (name == _NUCLEUS and _facial(path)),
             # Section 3.2: all systems end in the facial nucleus, so every way of CN VII passes through each.
-            "cortical system": lambda path: path.nerve == "CN VII",
+            "cortical system": _facial,
             "emotion": lambda path: name in path.emotions,
         }
         paths = tuple(path for path in self.paths() if tests[kind](path))
@@ -210,20 +224,29 @@ class Atlas:
         if number.isdigit() and int(number) in self.action_units:
             return f"AU{int(number)}", "action unit"
         names = {unit.name: (f"AU{unit.number}", "action unit") for unit in self.action_units.values()}
-        names |= {system.name: (system.name, "cortical system") for system in self.systems}
+        names |= {
+            name: (system.name, "cortical system")
+            for system in self.systems
+            for name in (system.name, *system.also)
+        }
         names |= {part.name: (part.name, "nucleus") for part in self.nuclei}
-        names[_NUCLEUS] = (_NUCLEUS, "nucleus")
+        names |= dict.fromkeys((_NUCLEUS, *_NERVE), (_NUCLEUS, "nucleus"))
         names |= {muscle.group: (muscle.group, "muscle") for muscle in self.muscles.values()}
         names |= {muscle: (muscle, "muscle") for muscle in self.muscles}
         # "zygomatic" is a branch, "zygomaticus" a muscle: whole names only.
         names |= {branch: (branch, "branch") for branch in self.branches}
         names |= {f"{branch} branch": (branch, "branch") for branch in self.branches}
+        names |= dict.fromkeys(_AURICULAR, ("posterior auricular", "branch"))
         names |= {emotion: (emotion, "emotion") for emotion in TABLE_3}
         if wanted in names:
             return names[wanted]
         near = sorted(name for name in names if wanted and (wanted in name or name in wanted))
         known = near or [*TABLE_3, *self.branches]
         raise KeyError(f"the atlas has no {subject!r}; try {', '.join(known)}, or an action unit such as AU4")
+
+
+def _facial(path: Path) -> bool:
+    return path.nerve.startswith("CN VII")
 
 
 @cache

@@ -139,10 +139,11 @@ def parse_annotations(lines: Iterable[str]) -> Annotations:
     """Read a table with a header: one column of AU combinations, six of emotion scores.
 
     The AU column is called ``action_units``, ``aus`` or ``au``; the emotions by their names, in any order.
-    Commas, semicolons and tabs separate.
+    Commas, semicolons and tabs separate. Scores are numbers on any one scale; ``60%`` is .6, and so is ``0,6``
+    where commas do not separate. Other columns are passed over.
 
     Raises:
-        InvalidSignal: A column is missing or a score is not a number.
+        InvalidSignal: A column is missing, a score is not a number, or there is no row.
     """
     iterator = iter(lines)
     header_line = next(iterator, "")
@@ -170,11 +171,29 @@ def parse_annotations(lines: Iterable[str]) -> Annotations:
                 values.append([row[column] for column in columns])
             except IndexError:
                 raise InvalidSignal(f"Row {len(values) + 2} is shorter than the header: {row}.") from None
+    if not values:
+        raise InvalidSignal("The table has a header but no rows.")
     try:
-        scores = np.array(values, dtype=np.float64).reshape(-1, len(EMOTIONS))
-    except ValueError as error:
-        raise InvalidSignal(f"Every emotion score must be a number: {error}.") from None
+        scores = np.array(values, dtype=np.float64)
+    except ValueError:
+        scores = np.array([_scores(cells, row) for row, cells in enumerate(values, start=2)])
     return annotate(combinations, scores)
+
+
+def _scores(cells: Sequence[str], row: int) -> list[float]:
+    """Six scores as people write them: with a decimal comma, or as percentages."""
+    scores = []
+    for emotion, cell in zip(EMOTIONS, cells, strict=True):
+        text = cell.strip()
+        try:
+            number = float(text.removesuffix("%").replace(",", "."))
+        except ValueError:
+            raise InvalidSignal(
+                f"Row {row} has {cell!r} for {emotion}: every emotion score must be a number; fill it in or "
+                "leave the row out."
+            ) from None
+        scores.append(number / 100.0 if text.endswith("%") else number)
+    return scores
 
 
 def algorithm_1(annotations: Annotations) -> Contributions:

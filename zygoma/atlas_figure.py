@@ -115,7 +115,7 @@ def _place(atlas: Atlas, ways: Sequence[Path]) -> _Nodes:
         [(system.name, system.name, _LINE, system.tract.split(" to ")[0]) for system in atlas.systems],
         [(name, _nucleus_label(name, cortex), _LINE, cortex.get(name, "")) for name in nuclei],
         [
-            (name, _short(name), colour, atlas.branches[name].nerve)
+            (name, _short(name), colour, atlas.branches[name].nerve.partition(",")[0])
             for name, colour in BRANCH_COLOURS.items()
             if any(path.branch == name for path in ways)
         ],

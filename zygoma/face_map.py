@@ -26,6 +26,7 @@ Points = NDArray[np.float64]
 
 BRANCH_COLOURS = {
     "temporal": "#0072b2",
+    "posterior auricular": "#56b4e9",
     "zygomatic": "#009e73",
     "buccal": "#d55e00",
     "marginal mandibular": "#b5579a",

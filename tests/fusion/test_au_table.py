@@ -119,13 +119,24 @@ def test_a_table_with_a_header_is_read_in_any_order() -> None:
     assert annotations.masks[1] == 0
 
 
+def test_scores_are_read_as_people_write_them() -> None:
+    header = "aus;happiness;surprise;anger;fear;disgust;sadness\n"
+    rows = (
+        parse_annotations([header, line]).scores[0].tolist()
+        for line in ("12;0.9;0.1;0;0;0;0\n", "L12;0,9;0,1;0;0;0;0\n", "AU12;90%;10 %;0%;0%;0%;0%\n")
+    )
+    assert all(row == pytest.approx([0.9, 0.1, 0.0, 0.0, 0.0, 0.0]) for row in rows)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
         (["a,b\n", "1,2\n"], "action_units"),
         (["aus,happiness\n", "12,1\n"], "surprise"),
         (["aus,happiness,surprise,anger,fear,disgust,sadness\n", "12,1\n"], "shorter"),
-        (["aus,happiness,surprise,anger,fear,disgust,sadness\n", "12,1,x,0,0,0,0\n"], "number"),
+        (["aus,happiness,surprise,anger,fear,disgust,sadness\n", "12,1,x,0,0,0,0\n"], "'x' for surprise"),
+        (["aus,happiness,surprise,anger,fear,disgust,sadness\n", "12,1,,0,0,0,0\n"], "Row 2 .* surprise"),
+        (["aus,happiness,surprise,anger,fear,disgust,sadness\n"], "no rows"),
     ],
 )
 def test_a_bad_table_says_what_to_do(lines: list[str], message: str) -> None:
