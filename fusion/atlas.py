@@ -60,8 +60,8 @@ class NucleusPart:
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch of a cranial nerve: the five of CN VII (section 2), the nerve that it gives off before, and those
-    of other nerves to the eyelid and the jaw.
+    """A branch of a cranial nerve: the five of CN VII (section 2), the nerve that it gives off before, and
+    those of other nerves to the eyelid and the jaw.
     """
 
     name: str

@@ -139,8 +139,8 @@ def parse_annotations(lines: Iterable[str]) -> Annotations:
     """Read a table with a header: one column of AU combinations, six of emotion scores.
 
     The AU column is called ``action_units``, ``aus`` or ``au``; the emotions by their names, in any order.
-    Commas, semicolons and tabs separate. Scores are numbers on any one scale; ``60%`` is .6, and so is ``0,6``
-    where commas do not separate. Other columns are passed over.
+    Commas, semicolons and tabs separate. Scores are numbers on any one scale; ``60%`` is .6, and so is
+    ``0,6`` where commas do not separate. Other columns are passed over.
 
     Raises:
         InvalidSignal: A column is missing, a score is not a number, or there is no row.
