@@ -289,11 +289,6 @@ def analyze(
             weights=given.get("valence", measured.weights),
         )
     if settings.rest is not None:
-        if settings.rest[0] >= inputs.duration_s:
-            raise InvalidSignal(
-                f"The rest begins at {settings.rest[0]:g} s, but the recording lasts "
-                f"{inputs.duration_s:.1f} s: give a stretch inside it."
-            )
         rest = (settings.rest[0] + inputs.start_s, settings.rest[1] + inputs.start_s)
         settings = replace(settings, rest=rest)
     folder.mkdir(parents=True, exist_ok=True)

@@ -65,11 +65,6 @@ def test_what_was_odd_in_a_file_stands_in_the_summary(tmp_path: Path) -> None:
     assert summary.quality_words["emg"] == "2 gaps, 7 samples missing."
 
 
-def test_a_rest_after_the_end_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidSignal, match=r"rest begins at 100 s, but the recording lasts 4\.0 s"):
-        analyze(inputs(blocks()), tmp_path, PipelineSettings(rest=(100.0, 200.0)))
-
-
 def test_an_analysis_that_is_stopped_leaves_no_half_table_and_the_last_whole_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
