@@ -57,7 +57,8 @@ def run(*, quick: bool = False) -> dict[str, object]:
 
     Returns:
         ``conditions``: condition -> delta_error_mk (mean over regions), worst_region_mk, frame_noise_mk,
-        covered, cpu_ms (median per frame); ``ffc``: true, detected, false; ``drift_suppression``;
+        standard_error_mk (median), within_95 (share of errors inside their 95 % interval), covered,
+        cpu_ms (median per frame); ``ffc``: true, detected, false; ``drift_suppression``;
         ``cpu_ms_per_frame`` (of the worst condition); ``bad_inputs``: generated, refused, good_refused;
         machine.
     """
@@ -132,17 +133,24 @@ class _Run:
     def column(self, label: str) -> NDArray[np.float64]:
         return self.rows[:, self.spec.labels.index(label)]
 
-    def errors(self) -> dict[str, float]:
-        """Root-mean-square error of each region's delta, degC, over the last 10 s."""
+    def deviations(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Error of each region's delta over the last 10 s and the standard error given for it, degC."""
         truth = [self.scene.true_change(time_s) for time_s in self.times.tolist()]
         late = self.times > self.times[-1] - _BASELINE_S
         found = {}
         for region in REGIONS:
             if region != REGIONS[REFERENCE]:
                 true = np.array([row[region] - row[REGIONS[REFERENCE]] for row in truth])
-                error = (self.column(f"{region}_delta_celsius") - true)[late]
-                found[region] = float(np.sqrt(np.nanmean(error**2))) if np.isfinite(error).any() else np.nan
+                error = self.column(f"{region}_delta_celsius") - true
+                found[region] = (error[late], self.column(f"{region}_delta_se_celsius")[late])
         return found
+
+    def errors(self) -> dict[str, float]:
+        """Root-mean-square error of each region's delta, degC, over the last 10 s."""
+        return {
+            region: float(np.sqrt(np.nanmean(error**2))) if np.isfinite(error).any() else np.nan
+            for region, (error, _) in self.deviations().items()
+        }
 
     def frame_noise(self) -> float:
         """Median over regions of the noise from frame to frame, degC."""
@@ -156,9 +164,14 @@ def _summary(runs: Sequence[_Run]) -> dict[str, float]:
     errors = np.array([list(run.errors().values()) for run in runs]).T
     # Glasses may cover a region in every film.
     regions = [float(np.nanmean(region)) for region in errors if np.isfinite(region).any()]
+    pairs = [pair for run in runs for pair in run.deviations().values()]
+    error, standard = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    known = np.isfinite(error) & np.isfinite(standard)
     return {
         "delta_error_mk": 1e3 * float(np.nanmean(errors)),
         "worst_region_mk": 1e3 * max(regions),
+        "standard_error_mk": 1e3 * float(np.median(standard[known])),
+        "within_95": float(np.mean(np.abs(error[known]) < 1.96 * standard[known])),
         "frame_noise_mk": 1e3 * float(np.mean([run.frame_noise() for run in runs])),
         "covered": float(np.mean([np.isfinite(run.column("cheek_left_celsius")[6:]).mean() for run in runs])),
         "cpu_ms": float(np.mean([run.cpu_ms for run in runs])),
@@ -221,12 +234,21 @@ def _print(result: Mapping[str, object]) -> None:
     conditions, ffc, bad = result["conditions"], result["ffc"], result["bad_inputs"]
     assert isinstance(conditions, dict) and isinstance(ffc, dict) and isinstance(bad, dict)
     table = Table(title="Skin temperature of a simulated face, 160 x 120 at 8.77 Hz", box=None)
-    for column in ("condition", "delta error mK", "worst region", "frame noise mK", "covered", "CPU ms"):
+    for column in (
+        "condition",
+        "delta error mK",
+        "worst region",
+        "frame noise mK",
+        "SE mK",
+        "in 95 %",
+        "covered",
+        "CPU ms",
+    ):
         table.add_column(column, justify="left" if column == "condition" else "right")
     for name, row in conditions.items():
-        figures = (row["delta_error_mk"], row["worst_region_mk"], row["frame_noise_mk"])
-        share = f"{100 * row['covered']:.0f} %"
-        table.add_row(name, *(f"{figure:.0f}" for figure in figures), share, f"{row['cpu_ms']:.1f}")
+        keys = ("delta_error_mk", "worst_region_mk", "frame_noise_mk", "standard_error_mk")
+        shares = (f"{100 * row[key]:.0f} %" for key in ("within_95", "covered"))
+        table.add_row(name, *(f"{row[key]:.0f}" for key in keys), *shares, f"{row['cpu_ms']:.1f}")
     console.print(table)
     console.print(
         f"FFC: {ffc['detected']} of {ffc['true']} detected, {ffc['false']} false. "
