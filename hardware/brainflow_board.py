@@ -58,7 +58,8 @@ RAIL_UV = {
 _POLL_S = 0.004
 _STALL_S = 3.0
 _COUNTER_MODULUS = 256
-_WRAPPER_BOARDS = {BoardIds.PLAYBACK_FILE_BOARD.value, BoardIds.STREAMING_BOARD.value}
+_PLAYBACK = BoardIds.PLAYBACK_FILE_BOARD.value
+_WRAPPER_BOARDS = {_PLAYBACK, BoardIds.STREAMING_BOARD.value}
 
 
 def list_boards() -> list[dict[str, str]]:
@@ -226,7 +227,7 @@ class BrainFlowBoard(OpenedSource):
 
         Raises:
             DeviceLost: The board fell silent or was unplugged.
-            EndOfStream: Not open.
+            EndOfStream: Not open, or the file of a playback board is at its end.
         """
         deadline_s = self._clock() + timeout_s
         while not self._waiting:
@@ -287,6 +288,8 @@ class BrainFlowBoard(OpenedSource):
         now_s = self._clock()
         if data.shape[1] == 0:
             if now_s - self._last_data_s > _STALL_S:
+                if self._id == _PLAYBACK:
+                    raise EndOfStream(f"{self._parameters.file} has been played to its end.")
                 raise DeviceLost(
                     f"{self._spec.metadata['device']} has been silent for {_STALL_S:g} s: check battery, "
                     "dongle and cable."

@@ -151,7 +151,9 @@ def _table(
     else:
         gaps = 0
     if gaps:
-        notes.append(f"{gaps} gaps, {int(numbers[-1]) + 1 - len(numbers)} samples missing.")
+        notes.append(
+            f"{gaps} gap{'s' if gaps > 1 else ''}, {int(numbers[-1]) + 1 - len(numbers)} samples missing."
+        )
     if stamps is None:
         stamps = numbers / rate_hz
     missing = int(np.isnan(samples).any(axis=1).sum())

@@ -172,6 +172,27 @@ def test_silence_and_unplugging_are_told_in_one_sentence(
         board.read(0.0)
 
 
+def test_a_file_that_was_played_to_its_end_is_no_lost_board(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brainflow_board, "BoardShim", Stand)
+    clock = ManualClock(100.0)
+    parameters = {"file": "board.csv", "master_board": "cyton"}
+    with BrainFlowBoard(
+        "PLAYBACK_FILE_BOARD",
+        clock=clock,
+        parameters=parameters,
+        measure_s=0.0,
+        sleep=clock.sleep,
+        wall_clock=clock,
+    ) as board:
+        stand = board._shim
+        assert isinstance(stand, Stand)
+        stand.queue.append(packet(np.arange(250), clock()))
+        assert len(board.read(0.0)) == 250
+        with pytest.raises(EndOfStream, match=r"board\.csv has been played to its end"):
+            for _ in range(40):
+                board.read(0.1)
+
+
 def test_a_board_that_is_not_there_is_told_in_one_sentence() -> None:
     board = BrainFlowBoard(0, clock=time.monotonic, parameters={"serial_port": "/dev/nothing"})
     with pytest.raises(DeviceNotFound, match=r"Cyton does not answer at /dev/nothing: plug in"):

@@ -87,7 +87,7 @@ def test_gaps_and_missing_values_are_kept_as_such(tmp_path: Path) -> None:
     assert spec.rate_hz == 1000
     assert [(block.first, block.end) for block in blocks] == [(0, 500), (800, 1800), (1800, 2500)]
     assert np.isnan(blocks[0].column("COR_R")).sum() == 10
-    assert source.notes == ["1 gaps, 300 samples missing.", "10 samples without a value, treated as gaps."]
+    assert source.notes == ["1 gap, 300 samples missing.", "10 samples without a value, treated as gaps."]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_files_of_the_openbci_gui_are_read_with_their_rate_and_losses(tmp_path: 
     path.write_text(openbci_text(numbers, values), encoding="utf-8")
     spec, blocks = read_emg(path, {"EXG Channel 1": "COR_L"})
     assert spec.rate_hz == 250.0 and spec.labels == ("COR_L",)
-    assert "1 gaps, 60 samples missing" in spec.metadata["notes"]
+    assert "1 gap, 60 samples missing" in spec.metadata["notes"]
     assert (
         np.concatenate([block.first + np.arange(len(block)) for block in blocks]).tolist() == numbers.tolist()
     )
