@@ -41,6 +41,9 @@ OUTVOTED = frozenset({"gaze", "head", "flicker", "ripple", "faint"})
 """Vetoes that concern the picture only, which the muscle's EMG may outvote. Blinks, speech, sniffs and
 the edges of expressions are contractions too: EMG cannot tell them from a micro-expression."""
 
+UNSPOKEN = OUTVOTED | {"blink", "sniff"}
+"""Vetoes of movements that are no syllable."""
+
 SYMMETRIC = frozenset({"speech", "sniff"})
 """Habits that move both sides alike (section 3.2.1): a muscle that fires on one side alone is neither."""
 
@@ -149,7 +152,7 @@ class MicroExpressions:
         self._moving.pop(movement.id, None)
         if self._sub_visible is not None and movement.vetoes != FAINT:
             self._sub_visible.see(movement)
-        if not OUTVOTED.intersection(movement.vetoes):
+        if not UNSPOKEN.intersection(movement.vetoes):
             self._speech.add(movement)
         for candidate in self._candidates:
             if candidate.withdraws(movement):

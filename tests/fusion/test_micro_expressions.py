@@ -253,6 +253,17 @@ def test_criteria_of_duration(total_ms: int, rise_share: float, criteria: tuple[
     assert event.trial_type == ("micro_expression" if criteria else "macro_expression")
 
 
+def test_a_sniff_is_no_syllable() -> None:
+    smiles = [
+        movement(1, 5.0, 0.2, "lip_corner", (12,), "both"),
+        movement(3, 6.1, 0.2, "lip_corner", (12,), "both"),
+    ]
+    between = movement(2, 5.5, 0.2, "nose_wing", (9,), "both", vetoes=("sniff",))
+    spoken = replace(between, vetoes=("speech",))
+    assert len(micros(fuse([smiles[0], between, smiles[1]], emg=False)[1])) == 2
+    assert len(micros(fuse([smiles[0], spoken, smiles[1]], emg=False)[1])) < 2
+
+
 def test_a_movement_taken_back_in_time_is_no_event() -> None:
     sniff = replace(movement(3, 6.0, 0.2), region="nose_wing", action_units=(9, 10))
     withdrawn = replace(sniff, vetoes=("sniff",), found_s=sniff.found_s + 0.4)
