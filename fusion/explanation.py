@@ -12,6 +12,10 @@ from processing.findings import Movement, Side
 _MASK_NAMES = {12: "a smile", 6: "a smile", 4: "a frown", 1: "a brow raise", 2: "a brow raise"}
 
 
+RELAXED_UNITS = frozenset({26})
+"""AUs that their main muscles make by letting go: the jaw drops when masseter and temporalis relax (FACS)."""
+
+
 @dataclass(frozen=True)
 class Hiding:
     """The larger expression that a micro-expression hides in.
@@ -61,8 +65,11 @@ def join_words(words: Sequence[str]) -> str:
 def explain_macro(units: Sequence[int], side: Side, duration_s: float, category: str) -> str:
     """One sentence on a macro-expression."""
     both = " on both sides" if side == "both" else ""
-    muscles = join_words([named(unit) for unit in units if muscles_of(unit)])
-    return f"{_sided(side)}{muscles} contracted{both} for {duration_s:.1f} s: {category}"
+    known = [unit for unit in units if muscles_of(unit)]
+    tense = join_words([named(unit) for unit in known if unit not in RELAXED_UNITS])
+    slack = join_words([named(unit) for unit in known if unit in RELAXED_UNITS])
+    verbs = [f"{muscles} {verb}" for muscles, verb in ((tense, "contracted"), (slack, "relaxed")) if muscles]
+    return f"{_sided(side)}{' and '.join(verbs)}{both} for {duration_s:.1f} s: {category}"
 
 
 def explain_micro(
@@ -82,7 +89,8 @@ def explain_micro(
         text = f"{_sided(side)}{named(units[0], both)}"
     else:
         text = f"{main.region.replace('_', ' ')} ({main.side})"
-    text += f" contracted for {duration_ms:.0f} ms"
+    verb = "relaxed" if units and units[0] in RELAXED_UNITS else "contracted"
+    text += f" {verb} for {duration_ms:.0f} ms"
     others = [f"{muscles_of(unit)[0]} (AU{unit})" for unit in units[1:] if muscles_of(unit)]
     if others:
         text += f" with {join_words(others)}"

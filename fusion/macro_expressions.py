@@ -236,7 +236,10 @@ class MacroExpressions:
                 event = self._event(seed, members)
                 for member in members:
                     member.name = event.id
-                events.append(event)
+                likely = event.duration > MACRO_MINIMUM_S and event.confidence >= 0.5
+                # Too short without its echoes, or too weak: told only if another event names it.
+                if likely or any(member.referenced for member in members):
+                    events.append(event)
                 self._recent = [
                     each for each in self._recent if each.offset_s > seed.offset_s - 4.0
                 ] + members

@@ -261,7 +261,7 @@ class MicroExpressions:
             max(0.0, each.log_likelihood_ratio) for each in members[1:]
         )
         supports = self._emg_supports(members, emg_until_s)
-        emg = sum(support.log_likelihood_ratio for support in supports)
+        emg = sum((support.log_likelihood_ratio for support in supports), 0.0)
         if any(self._one_sided(main, each, emg_until_s) for each in supports):
             vetoes -= SYMMETRIC
         thermal = self._thermal_evidence(main)

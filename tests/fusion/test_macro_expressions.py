@@ -116,3 +116,19 @@ def test_a_face_that_leaves_ends_the_expression() -> None:
     assert len(events) == 1
     assert events[0].offset - START_S == pytest.approx(3.0, abs=0.1)
     assert np.isfinite(events[0].confidence)
+
+
+def test_a_jaw_drops_because_its_muscles_relax() -> None:
+    # FACS: AU26 is masseter and temporalis letting go.
+    startled = {f"AU{unit}": plateau(2, 5, 0.6) for unit in (1, 2, 5, 26)}
+    (event,) = find(8.0, startled)
+    assert "masseter and temporalis (CN V, AU26) relaxed on both sides for" in event.explanation
+    assert "frontalis, lateral part (temporal branch, AU2)" in event.explanation.partition(" contracted")[0]
+
+
+def test_what_wavers_above_its_threshold_for_a_moment_is_no_expression() -> None:
+    def wavering(t: np.ndarray) -> np.ndarray:
+        peaks = ((2.0, 0.13), (2.2, 0.07), (2.4, 0.07), (2.55, 0.07))
+        return np.asarray(sum(level * ((t > start) & (t < start + 0.08)) for start, level in peaks))
+
+    assert find(5.0, {}, units_block(5.0, {"AU6": wavering}, noise=0.0)) == []
