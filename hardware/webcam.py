@@ -354,7 +354,8 @@ class Webcam(OpenedSource):
         while not self._stop.is_set():
             try:
                 frame = self._grab()
-            except (DeviceLost, cv2.error) as error:
+            except Exception as error:
+                # Whatever it was: a thread that ends without a word would leave a reader waiting for ever.
                 lost = error if isinstance(error, DeviceLost) else self._broken(error)
                 with self._arrived:
                     self._failure = lost
@@ -365,8 +366,9 @@ class Webcam(OpenedSource):
                     self._queue.append(frame)
                     self._arrived.notify_all()
 
-    def _broken(self, error: cv2.error) -> DeviceLost:
-        return DeviceLost(f"Camera {self._device} broke off ({error.err}); plug it in again.")
+    def _broken(self, error: Exception) -> DeviceLost:
+        words = error.err if isinstance(error, cv2.error) else error
+        return DeviceLost(f"Camera {self._device} broke off ({words}); plug it in again.")
 
     def read(self, timeout_s: float) -> Block:
         """Return the next frame, empty if none came in `timeout_s` seconds.

@@ -247,9 +247,11 @@ def run_record(
     lan: bool,
 ) -> None:
     """Record every stream on the network, derived ones included, without processing any."""
-    from zygoma.record import StreamRecorder
+    from zygoma.record import REQUIRED_WAIT_S, StreamRecorder
 
     network.configure(lan=lan)
+    if require and not as_json:
+        say(f"Waiting for {', '.join(require)}, {REQUIRED_WAIT_S:.0f} s at most ...")
     with (
         stop_signals() as stop,
         StreamRecorder(labels, recordings, require, stop=stop, channels=channels) as recording,

@@ -288,6 +288,20 @@ def test_an_error_inside_opencv_ends_the_camera_and_is_told(clock, at_start):
     assert capture.released
 
 
+def test_any_other_error_while_grabbing_is_told_too(clock):
+    capture = FakeCapture(clock, ["ok"])
+    retrieve = capture.retrieve
+
+    def failing():
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError("no room for a frame")
+        return retrieve()
+
+    capture.retrieve = failing  # type: ignore[method-assign]
+    with pytest.raises(DeviceLost, match="no room for a frame"), camera(capture) as source:
+        source.read(5.0)
+
+
 def test_frames_that_are_not_read_are_lost_and_counted(clock, monkeypatch):
     monkeypatch.setattr(webcam, "_QUEUE_FRAMES", 5)
     capture = FakeCapture(clock, ["ok"] * 40)
