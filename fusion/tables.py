@@ -46,12 +46,15 @@ class Exclusivity:
     """Equation 1 for one emotion.
 
     The paper calls its backslash the symmetric difference, yet its example ({3, 9, 14} and {1, 2, 3} give
-    {9, 14}) is the relative complement; the example is followed.
+    {9, 14}) is the relative complement, and its text ("exclusive") needs the union where the equation has the
+    intersection. All readings are here; rules and figures use `exclusive`.
 
     Attributes:
         emotion: One of `EMOTIONS`.
-        as_written: S_i without the intersection of all other sets, as equation 1 is printed. That
-            intersection is empty for table 3, so this is S_i itself.
+        as_written: S_i without the intersection of all other sets: the equation as printed, the backslash as
+            in the example. For table 3 this is S_i itself.
+        symmetric: Symmetric difference of S_i and that intersection: the backslash as the paper names it. It
+            adds AU1 to anger, the one set without what all others share, and is S_i otherwise.
         exclusive: S_i without the union of the other sets, which is what the text says Q_i is: "the AU
             set that is exclusive to the S_i emotion".
         bold: What table 3 prints in bold.
@@ -59,6 +62,7 @@ class Exclusivity:
 
     emotion: str
     as_written: frozenset[int]
+    symmetric: frozenset[int]
     exclusive: frozenset[int]
     bold: frozenset[int]
 
@@ -90,9 +94,11 @@ def equation_1(emotion: str) -> Exclusivity:
     """
     own = frozenset(TABLE_3[emotion])
     others = [frozenset(units) for name, units in TABLE_3.items() if name != emotion]
+    shared = frozenset.intersection(*others)
     return Exclusivity(
         emotion,
-        as_written=own - frozenset.intersection(*others),
+        as_written=own - shared,
+        symmetric=own ^ shared,
         exclusive=own - frozenset.union(*others),
         bold=frozenset(TABLE_3_BOLD[emotion]),
     )

@@ -96,7 +96,7 @@ def test_table_3() -> None:
 def test_equation_1(emotion: str, exclusive: set[int]) -> None:
     result = equation_1(emotion)
     assert result.exclusive == exclusive
-    assert result.as_written == set(TABLE_3[emotion])  # no AU is in all five other sets
+    assert result.as_written == set(TABLE_3[emotion])  # AU1 alone is in all five others, of anger
     assert not result.only_in_bold
 
 
@@ -104,3 +104,11 @@ def test_equation_1_reports_au12_which_table_3_does_not_print_in_bold() -> None:
     assert equation_1("happiness").missing_in_bold == {12}
     assert "AU12 not bold in table 3" in str(equation_1("happiness"))
     assert all(not equation_1(emotion).missing_in_bold for emotion in EMOTIONS if emotion != "happiness")
+
+
+def test_equation_1_as_printed_excludes_nothing() -> None:
+    # AU1 is in all of table 3's sets but that of anger.
+    for emotion in EMOTIONS:
+        result = equation_1(emotion)
+        assert result.as_written == set(TABLE_3[emotion])
+        assert result.symmetric == set(TABLE_3[emotion]) | ({1} if emotion == "anger" else set())
