@@ -25,6 +25,7 @@ from fusion.macro_expressions import (
     MacroExpressions,
     salient,
 )
+from fusion.reliability import overlap
 from fusion.rules import code
 from fusion.speech import LOWER_FACE_UNITS, Speech
 from fusion.sub_visible import SubVisible
@@ -55,6 +56,9 @@ _SURE_Z = 6.0
 
 _STRONG_PEAK = 0.3
 """Intensity of an expression beyond which what moves at its edges, or inside of it, is taken for its own."""
+
+_SAME_EVENT = 0.5
+"""Intersection over union in time from which two events are one."""
 
 _WHOLE_PICTURE = frozenset({"head", "flicker"})
 
@@ -121,7 +125,8 @@ class MicroExpressions:
         self._speech = speech
         self._witness = witness
         self.dropped: Counter[str] = Counter()
-        """How many candidates were let go, by veto; ``weak`` for those below the operating point."""
+        """How many candidates were let go, by veto; ``weak`` for those below the operating point, ``told``
+        for those that overlap an event."""
         self._sub_visible: SubVisible | None = None
         if self.settings.emg_alone and macro is not None:
             self._sub_visible = SubVisible(
@@ -141,6 +146,7 @@ class MicroExpressions:
         self._candidates: list[Candidate] = []
         self._moving: dict[int, Movement] = {}
         self._thermal: list[Movement] = []
+        self._told: list[FaceEvent] = []
         if self._sub_visible is not None:
             self._sub_visible.reset()
 
@@ -179,12 +185,19 @@ class MicroExpressions:
             if flush or self._ripe(candidate, time_s, emg_until_s):
                 self._candidates.remove(candidate)
                 event = self._decide(candidate, emg_until_s)
-                if event is not None:
-                    events.append(event)
+                if event is None:
+                    continue
+                # A second reading of a movement, found when the first was told already, is no second event.
+                if any(overlap(event, other) >= _SAME_EVENT for other in self._told):
+                    self.dropped["told"] += 1
+                    continue
+                self._told.append(event)
+                events.append(event)
         if self._sub_visible is not None:
             events += self._sub_visible.step(time_s, emg_until_s, flush)
         self._moving = {key: move for key, move in self._moving.items() if move.found_s > time_s - 1.5}
         self._thermal = [move for move in self._thermal if move.found_s > time_s - 3.0]
+        self._told = [event for event in self._told if event.offset > time_s - 3.0]
         self._emg.forget_before(time_s - 4.0)
         return events
 

@@ -210,6 +210,15 @@ def test_a_faint_sister_waits_for_the_clearer_one() -> None:
     assert 2 in event.action_units
 
 
+def test_a_second_reading_of_a_movement_is_no_second_event() -> None:
+    readings = [movement(1, 6.0, 0.3, ratio=2.0), replace(movement(2, 6.08, 0.3), found_s=START_S + 6.7)]
+    fusion, fused = fuse(readings, emg=False)
+    assert [event.id for event in micros(fused)] == ["micro-1"]
+    assert fusion.dropped["told"] == 1
+    later = replace(movement(2, 6.25, 0.3), found_s=START_S + 6.9)
+    assert len(micros(fuse([readings[0], later], emg=False)[1])) == 2
+
+
 def test_syllables_are_not_micro_expressions() -> None:
     speech = [movement(k, 4.0 + 0.25 * k, 0.2, "lip_corner", (12,), "both") for k in range(8)]
     fusion, fused = fuse(speech, emg=False)
