@@ -253,7 +253,7 @@ class LslInlet(OpenedSource):
             values, stamps = self._inlet.pull_chunk(wait_s, self._max_samples, min_samples=1)
         except pylsl.util.LostError:
             raise DeviceLost(
-                f"Stream {self._spec.name!r} ended; restart its publisher and connect again."
+                f"Stream {self._spec.name!r} ended; restart its publisher, and it is read again."
             ) from None
         if not len(stamps):
             return

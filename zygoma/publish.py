@@ -61,7 +61,7 @@ def publish(
         # Only after open is the spec complete: boards and cameras measure their rate there.
         spec = source.spec if name is None else replace(source.spec, name=name)
         spec = replace(spec, metadata={**spec.metadata, **(metadata or {})})
-        numbering = _Numbering(spec)
+        numbering = Renumbering(spec)
         with LslOutlet(spec) as outlet:
             on_notice(f"{spec.kind} stream '{spec.name}' is on LSL ({spec.source_id})")
             for note in getattr(source, "notes", ()):
@@ -131,8 +131,12 @@ def _check_layout(found: StreamSpec, announced: StreamSpec) -> None:
     )
 
 
-class _Numbering:
-    """Running numbers that go on where a device was lost, with what it cannot have sent meanwhile counted."""
+class Renumbering:
+    """Running numbers that go on where a source was lost, with what it cannot have sent meanwhile counted.
+
+    Attributes:
+        interrupted: The source was lost; `resume` is to be asked before the next block is numbered.
+    """
 
     def __init__(self, spec: StreamSpec) -> None:
         self._name = spec.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
 import threading
@@ -10,9 +11,10 @@ from typing import TypeAlias
 
 from acquisition.clock import Clock
 from acquisition.inlet import Incident, LslInlet
-from acquisition.network import FoundStream, StreamWatcher
-from acquisition.stream import Block, DeviceLost, InvalidSignal, Kind, StreamSpec, ZygomaError
+from acquisition.network import FoundStream, StreamWatcher, resolve
+from acquisition.stream import Block, DeviceLost, DeviceNotFound, InvalidSignal, Kind, StreamSpec, ZygomaError
 from zygoma.channel_names import name_channels, under_names
+from zygoma.publish import Renumbering
 
 READ_TIMEOUT_S = 0.1
 WATCH_INTERVAL_S = 0.25
@@ -171,17 +173,48 @@ class StreamReaders:
 
     def _read(self, inlet: LslInlet, handle: Callable[[Block], None]) -> None:
         digest = GapDigest(inlet.spec.name)
+        numbering = Renumbering(inlet.spec)
+        gone = False
         while self.running:
             try:
+                if gone:
+                    if not self._is_back(inlet):
+                        return
+                    gone = False
                 block = inlet.read(READ_TIMEOUT_S)
                 for incident in digest.told(inlet.take_incidents(), self._clock()):
                     self._on_incident(incident)
                 if len(block):
-                    handle(block)
-            except (DeviceLost, InvalidSignal) as error:
+                    if numbering.interrupted:
+                        self.tell("reconnected", numbering.resume(block))
+                    handle(numbering.numbered(block))
+            except DeviceLost as error:
+                self.tell("lost", str(error))
+                gone = numbering.interrupted = True
+                inlet.close()
+            except InvalidSignal as error:
                 # One stream that makes no sense ends alone; the others go on.
                 self.tell("lost", str(error))
                 return
+
+    def _is_back(self, inlet: LslInlet) -> bool:
+        """Open a lost stream anew once it is there; liblsl does so by itself only where a source id tells it.
+
+        Returns:
+            Whether it is open; False when reading ends.
+
+        Raises:
+            InvalidSignal: It came back with another layout.
+        """
+        spec = inlet.spec
+        while self.running:
+            # Looked for briefly first, so that the end of the run need not wait for it.
+            if resolve(spec.kind, spec.name, spec.source_id or None, timeout_s=WATCH_INTERVAL_S):
+                with contextlib.suppress(DeviceNotFound):
+                    inlet.open()
+                    return True
+            self._stop.wait(WATCH_INTERVAL_S)
+        return False
 
 
 class FrameQueue:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pylsl
+import pytest
 
 from acquisition.clock import lsl_clock
 from acquisition.inlet import Incident
@@ -32,11 +34,11 @@ def test_anything_but_a_gap_is_never_held_back() -> None:
     assert digest.told([gap(2.0, 1), silence], 2.0) == [silence]
 
 
-def foreign_outlet(name: str, unit: str = "microvolts") -> pylsl.StreamOutlet:
+def foreign_outlet(name: str, unit: str = "microvolts", label: str = "ZYG_L") -> pylsl.StreamOutlet:
     """Of another program: many leave the source id empty, some forget the unit."""
     info = pylsl.StreamInfo(name, "EMG", 1, 50.0, "float32", "")
     channel = info.desc().append_child("channels").append_child("channel")
-    channel.append_child_value("label", "ZYG_L")
+    channel.append_child_value("label", label)
     channel.append_child_value("unit", unit)
     return pylsl.StreamOutlet(info)
 
@@ -67,3 +69,40 @@ def test_a_stream_that_makes_no_sense_ends_alone_and_one_that_cannot_be_read_is_
     said = [(incident.kind, incident.sentence[:20]) for incident in told if incident.kind != "gap"]
     assert sorted(said) == [("lost", "This makes no sense."), ("refused", "EMG stream 'unitless")]
     assert {each.spec.name for each in received} == {"good"}
+
+
+@pytest.mark.parametrize("label", ["ZYG_L", "COR_R"])
+def test_a_stream_without_a_source_id_is_read_again_when_it_is_back_as_it_was(label: str) -> None:
+    told: list[Incident] = []
+    received: list[Block] = []
+    readers = StreamReaders(lambda spec: received.append, on_incident=told.append, clock=lsl_clock)
+    readers.start()
+
+    def wait_until(enough: Callable[[], bool], outlet: pylsl.StreamOutlet | None = None) -> None:
+        end_s = lsl_clock() + 40.0
+        while not enough():
+            assert lsl_clock() < end_s, told
+            if outlet is not None:
+                outlet.push_sample([0.0])
+            time.sleep(0.02)
+
+    outlet = foreign_outlet("comes back")
+    wait_until(lambda: len(received) > 10, outlet)
+    del outlet
+    wait_until(lambda: any(incident.kind == "lost" for incident in told))
+    before = len(received)
+    outlet = foreign_outlet("comes back", label=label)
+    if label == "ZYG_L":
+        wait_until(lambda: len(received) > before + 10, outlet)
+    else:
+        wait_until(lambda: sum(incident.kind == "lost" for incident in told) == 2, outlet)
+    assert readers.running
+    readers.stop()
+    readers.raise_failure()
+    if label != "ZYG_L":
+        assert "COR_R" in told[-1].sentence
+        return
+    assert [i.kind for i in told if i.kind in ("lost", "reconnected")] == ["lost", "reconnected"]
+    last, first = received[before - 1], received[before]
+    away_s = first.timestamps[0] - last.timestamps[-1]
+    assert first.first - last.end == max(round(away_s * 50.0) - 1, 1)
