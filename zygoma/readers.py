@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from acquisition.clock import Clock
 from acquisition.inlet import Incident, LslInlet
-from acquisition.network import FoundStream, StreamWatcher, resolve
+from acquisition.network import FoundStream, StreamWatcher, find_infos
 from acquisition.stream import Block, DeviceLost, DeviceNotFound, InvalidSignal, Kind, StreamSpec, ZygomaError
 from zygoma.channel_names import name_channels, under_names
 from zygoma.publish import Renumbering
@@ -209,7 +209,7 @@ class StreamReaders:
         spec = inlet.spec
         while self.running:
             # Looked for briefly first, so that the end of the run need not wait for it.
-            if resolve(spec.kind, spec.name, spec.source_id or None, timeout_s=WATCH_INTERVAL_S):
+            if find_infos(spec.kind, spec.name, spec.source_id or None, 1, WATCH_INTERVAL_S):
                 with contextlib.suppress(DeviceNotFound):
                     inlet.open()
                     return True

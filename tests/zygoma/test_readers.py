@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pylsl
 import pytest
 
 from acquisition.clock import lsl_clock
 from acquisition.inlet import Incident
+from acquisition.network import find_infos
 from acquisition.stream import Block, InvalidSignal
 from zygoma.readers import GAP_DIGEST_S, GapDigest, StreamReaders
 
@@ -72,7 +74,16 @@ def test_a_stream_that_makes_no_sense_ends_alone_and_one_that_cannot_be_read_is_
 
 
 @pytest.mark.parametrize("label", ["ZYG_L", "COR_R"])
-def test_a_stream_without_a_source_id_is_read_again_when_it_is_back_as_it_was(label: str) -> None:
+def test_a_stream_without_a_source_id_is_read_again_when_it_is_back_as_it_was(
+    label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def look(*what: Any) -> list[Any]:
+        looked.append(len(infos := find_infos(*what)))
+        return infos
+
+    monkeypatch.setattr("zygoma.readers.find_infos", look)
     told: list[Incident] = []
     received: list[Block] = []
     readers = StreamReaders(lambda spec: received.append, on_incident=told.append, clock=lsl_clock)
@@ -90,6 +101,7 @@ def test_a_stream_without_a_source_id_is_read_again_when_it_is_back_as_it_was(la
     wait_until(lambda: len(received) > 10, outlet)
     del outlet
     wait_until(lambda: any(incident.kind == "lost" for incident in told))
+    wait_until(lambda: looked.count(0) >= 2)
     before = len(received)
     outlet = foreign_outlet("comes back", label=label)
     if label == "ZYG_L":
