@@ -22,10 +22,11 @@ from processing.spotting_context import Context, Surroundings, Trail
 from processing.spotting_habits import Seen, repetition
 from processing.spotting_patterns import (
     BLINKS,
-    EXPRESSION_UNITS,
     EXPRESSIONS,
     JAW_OPENS,
     LOOKS,
+    NAMED,
+    NAMED_UNITS,
     Match,
     match,
 )
@@ -182,7 +183,7 @@ def judge(
 
 def units_of(seen: Seen) -> tuple[int, ...]:
     """The one or two action units whose pattern over the whole face a movement follows best."""
-    return EXPRESSION_UNITS[match(EXPRESSIONS, seen.displacement[:_COUNT], seen.error[:_COUNT]).which]
+    return NAMED_UNITS[match(NAMED, seen.displacement[:_COUNT], seen.error[:_COUNT]).which]
 
 
 def _present(best: Excursion, around: Surroundings) -> Iterator[str]:

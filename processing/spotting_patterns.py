@@ -75,11 +75,16 @@ def _looks() -> F64:
     return np.stack([across * aside + along * up for across, along in ways])
 
 
+EXPRESSIONS: F64 = np.stack(
+    [_pattern(moves, side) for moves in _UNITS.values() for side in ("both", "left", "right")]
+)
+"""Patterns of action units, two-sided and one-sided [E, 2 R]."""
+
 _TOGETHER = ((1, 4), (4, 5), (4, 7), (4, 9), (6, 12), (10, 12), (15, 17))
 """AUs that often come in one movement, besides 1+2."""
 
 
-def _expressions() -> tuple[F64, tuple[tuple[int, ...], ...]]:
+def _named() -> tuple[F64, tuple[tuple[int, ...], ...]]:
     sides = ("both", "left", "right")
     singles = {units: np.stack([_pattern(moves, side) for side in sides]) for units, moves in _UNITS.items()}
     pairs = {(one, other): singles[(one,)] + singles[(other,)] for one, other in _TOGETHER}
@@ -87,8 +92,8 @@ def _expressions() -> tuple[F64, tuple[tuple[int, ...], ...]]:
     return np.concatenate((*singles.values(), *pairs.values())), units
 
 
-EXPRESSIONS, EXPRESSION_UNITS = _expressions()
-"""Patterns of action units and of pairs of them, two-sided and one-sided [E, 2 R], and the units of each."""
+NAMED, NAMED_UNITS = _named()
+"""The same and pairs of them, by which a movement is named [N, 2 R], and the action units of each."""
 
 JAW_OPENS: F64 = _pattern(_JAW)[None]
 BLINKS: F64 = _pattern(_BLINK)[None]
