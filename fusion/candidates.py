@@ -17,6 +17,10 @@ TOTAL_ERROR_S = 0.04
 frame each."""
 
 
+FAINT = ("faint",)
+"""Vetoes of a movement too small to be told by itself: none in truth, its ratio says how doubtful it is."""
+
+
 @dataclass
 class Candidate:
     """Movements that began together and are not decided yet."""
@@ -37,6 +41,16 @@ class Candidate:
     def found_s(self) -> float:
         """When the last of them was found."""
         return max(each.found_s for each in self.members)
+
+    @property
+    def faint(self) -> bool:
+        """Whether none of them can be told by itself."""
+        return all(each.vetoes == FAINT for each in self.members)
+
+    def overlaps(self, other: Candidate) -> bool:
+        """Whether the strongest movements of both go on at the same time for a while."""
+        first, second = self.strongest, other.strongest
+        return first.onset_s < second.offset_s and second.onset_s < first.offset_s
 
     def withdraws(self, movement: Movement) -> bool:
         """Put a movement that comes again, now with a veto, in the place of its first verdict."""

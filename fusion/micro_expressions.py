@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fusion.blinks import Blinks, is_blink
-from fusion.candidates import MICRO_ONSET_TO_APEX_S, Candidate, duration_criteria, ended, side_of
+from fusion.candidates import FAINT, MICRO_ONSET_TO_APEX_S, Candidate, duration_criteria, ended, side_of
 from fusion.emg_evidence import LEAD_S, EmgEvidence, EmgSupport
 from fusion.events import FaceEvent, TrialType, confidence_of
 from fusion.explanation import Hiding, explain_micro, main_branches, main_muscles
@@ -25,7 +25,6 @@ from fusion.macro_expressions import (
     MacroExpressions,
     salient,
 )
-from fusion.reliability import overlap
 from fusion.rules import code
 from fusion.speech import LOWER_FACE_UNITS, Speech
 from fusion.sub_visible import SubVisible
@@ -48,9 +47,6 @@ UNSPOKEN = OUTVOTED | {"blink", "sniff"}
 SYMMETRIC = frozenset({"speech", "sniff"})
 """Habits that move both sides alike (section 3.2.1): a muscle that fires on one side alone is neither."""
 
-FAINT = ("faint",)
-"""Of a movement too small to be told by itself: no veto in truth, its ratio says how doubtful it is."""
-
 _SURE_Z = 6.0
 """Peak over noise beyond which the picture tells a movement's times better than the muscle does."""
 
@@ -58,7 +54,7 @@ _STRONG_PEAK = 0.3
 """Intensity of an expression beyond which what moves at its edges, or inside of it, is taken for its own."""
 
 _SAME_EVENT = 0.5
-"""Intersection over union in time from which two events are one."""
+"""Share of the shorter of two events that lies inside the other, from which they are one."""
 
 _WHOLE_PICTURE = frozenset({"head", "flicker"})
 
@@ -188,7 +184,7 @@ class MicroExpressions:
                 if event is None:
                     continue
                 # A second reading of a movement, found when the first was told already, is no second event.
-                if any(overlap(event, other) >= _SAME_EVENT for other in self._told):
+                if any(_covers(other, event) for other in self._told):
                     self.dropped["told"] += 1
                     continue
                 self._told.append(event)
@@ -225,12 +221,16 @@ class MicroExpressions:
         since = time_s - candidate.offset_s
         # A syllable or a sniff looks like a movement of its own until the next ones come.
         doubtful = (LOWER_FACE_UNITS | SNIFF_UNITS).issuperset(self._units(candidate.members))
-        doubtful = doubtful or all(each.vetoes == FAINT for each in candidate.members)
+        doubtful = doubtful or candidate.faint
         if (
             since < (settings.doubtful_settle_s if doubtful else settings.settle_s)
             or time_s < candidate.found_s + settings.together_s
         ):
             return False
+        if candidate.faint and any(
+            not other.faint and other.overlaps(candidate) for other in self._candidates
+        ):
+            return False  # It may be a part of what is clearer.
         if since >= settings.patience_s:
             return True
         if any(candidate.takes(ended(move, time_s), settings.together_s) for move in self._moving.values()):
@@ -474,3 +474,8 @@ class MicroExpressions:
         mask = max(near, key=lambda each: (each.referenced, each.peak * each.duration_s, -each.number))
         mask.referenced = True
         return mask
+
+
+def _covers(first: FaceEvent, second: FaceEvent) -> bool:
+    inside = min(first.offset, second.offset) - max(first.onset, second.onset)
+    return inside > 0.0 and inside >= _SAME_EVENT * min(first.duration, second.duration)

@@ -215,8 +215,20 @@ def test_a_second_reading_of_a_movement_is_no_second_event() -> None:
     fusion, fused = fuse(readings, emg=False)
     assert [event.id for event in micros(fused)] == ["micro-1"]
     assert fusion.dropped["told"] == 1
+    fragment = replace(movement(2, 6.2, 0.07), found_s=START_S + 6.9)
+    assert len(micros(fuse([readings[0], fragment], emg=False)[1])) == 1
     later = replace(movement(2, 6.25, 0.3), found_s=START_S + 6.9)
     assert len(micros(fuse([readings[0], later], emg=False)[1])) == 2
+
+
+def test_a_faint_part_of_a_clearer_movement_waits_for_it() -> None:
+    felt = burst("ZYG_L", 5.95, 0.15, 9.0)
+    part = movement(1, 6.1, 0.07, "lip_corner", (12,), ratio=-1.0, vetoes=("faint",))
+    whole = movement(2, 6.0, 0.4, "lower_lip", (24,), ratio=5.0)
+    (event,) = micros(fuse([part, whole], [felt])[1])
+    assert event.id == "micro-2"
+    (event,) = micros(fuse([part], [felt])[1])
+    assert event.id == "micro-1"
 
 
 def test_syllables_are_not_micro_expressions() -> None:
