@@ -185,7 +185,8 @@ def _slot(m: Floats, c: int, s: int, stamp: float) -> None:
     bad = m[s + at.SLOT_BAD] > 0.0 or count == 0.0
     memory = m[at.QUALITY_GAIN]
     if bad:
-        m[s + at.GAPPY] += (1.0 - m[s + at.GAPPY]) * memory
+        if m[s + at.PHASE] != at.WAITING:  # A chain that starts up misses nothing yet.
+            m[s + at.GAPPY] += (1.0 - m[s + at.GAPPY]) * memory
         if m[s + at.ON] > 0.0:
             close_burst(m, c, s, stamp, 0.5)
         m[s + at.S_ON] = 0.0

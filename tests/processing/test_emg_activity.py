@@ -231,6 +231,20 @@ def test_missing_values_and_dead_channels_spoil_only_their_channel() -> None:
     assert "no signal" in processor.quality_words()["ZYG_L"]
 
 
+def test_starting_up_is_settling_and_no_loss() -> None:
+    x = noise(4.0)
+    x[3500:3600, 0] = np.nan
+    spec = emg_spec()
+    processor = MuscleActivity()
+    processor.process(block_of(spec, x[:1200]))
+    assert "settling" in processor.quality_words()["ZYG_L"]
+    processor.process(block_of(spec, x[1200:3500], 1200))
+    assert processor.quality_words()["ZYG_L"] == "zygomaticus left: good"
+    processor.process(block_of(spec, x[3500:], 3500))
+    assert "missing" in processor.quality_words()["ZYG_L"]
+    assert "missing" not in processor.quality_words()["COR_R"]
+
+
 def test_a_burst_cut_by_a_gap_ends_there_with_half_its_quality() -> None:
     x = noise(10.0)
     burst_at(x, 5.0, 6.0)
