@@ -11,7 +11,8 @@ from hardware.simulated.camera import SimulatedCamera
 from hardware.simulated.emg import SimulatedEmg
 from hardware.simulated.ground_truth import GroundTruth, event_record
 from hardware.simulated.playback import SimulatedDevice
-from hardware.simulated.scenario import HeadPose, Scenario, ScriptedEvent
+from hardware.simulated.scenario import HeadPose, Scenario
+from hardware.simulated.scripted_event import ScriptedEvent
 from hardware.simulated.thermal import SimulatedThermal
 
 __all__ = [

@@ -12,7 +12,7 @@ import numpy as np
 
 from acquisition.stream import Block, Channel, EndOfStream, Kind, SampleType, StreamSpec, empty_block
 from hardware.simulated.playback import Playback, SimulatedDevice
-from hardware.simulated.scenario import ScriptedEvent
+from hardware.simulated.scripted_event import ScriptedEvent
 
 
 def event_record(event: ScriptedEvent, start_s: float, prefix: str = "") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardware.simulated.face_fields import MIDLINE_AUS
-from hardware.simulated.scenario import Category, ScriptedEvent, Side, TrialType
+from hardware.simulated.scripted_event import Category, ScriptedEvent, Side, TrialType
 
 
 @dataclass(frozen=True)
