@@ -286,7 +286,7 @@ class MicroMovementSpotter:
         self._revocable = [(each, seen) for each, seen in self._revocable if each not in covered]
         self._seen.append(judgement.seen)
         movement = self._verdict(judgement, time_s)
-        return [*(replace(each, vetoes=("ripple",), found_s=time_s) for each in covered), movement]
+        return [movement, *(replace(each, vetoes=("ripple",), found_s=time_s) for each in covered)]
 
     def _withdraw(self, now: Seen, time_s: float) -> list[Movement]:
         """Movements that turn out to be part of a habit, with its name for a veto."""

@@ -184,7 +184,7 @@ def test_a_movement_inside_a_likelier_one_is_taken_back_for_it():
     smile(times, rows, 5.0, 0.3, height=3.0)
     for side in ("left", "right"):
         add(times, rows, f"inner_brow_{side}_dy", 5.05, 0.08, -0.4)
-    flick, taken_back, found = (each for each in spot(times, rows) if not each.provisional)
+    flick, found, taken_back = (each for each in spot(times, rows) if not each.provisional)
     assert "brow" in flick.region
     assert flick.vetoes == ()
     assert (taken_back.id, taken_back.vetoes) == (flick.id, ("ripple",))
