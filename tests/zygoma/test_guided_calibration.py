@@ -142,7 +142,7 @@ def test_rest_is_rest_and_a_smile_is_not(blocks: list[Block]) -> None:
     rows = rest_rows(blocks)
     kinds = (Kind.CAMERA, Kind.EMG)
     # Amplifier and filters have settled when a session comes to its rest.
-    problems, findings = judge_rest(rows, (REST[0] + 2.0, REST[1]), kinds)
+    problems, findings = judge_rest(rows, (REST[0] + 2.5, REST[1]), kinds)
     assert problems == []
     assert any("zygomaticus left" in finding for finding in findings)
     problems, _ = judge_rest(rows, (SMILES[0][0] - 1.0, SMILES[0][1]), kinds)
