@@ -62,7 +62,7 @@ class NeutralFace:
         """
         result = row.astype(np.float64)
         values = result[self._columns]
-        np.nan_to_num(values, copy=False, nan=0.0)
+        values[np.isnan(values)] = 0.0
         baseline = self._baseline
         if math.isnan(self._started_s):
             self._started_s = self._time_s = time_s

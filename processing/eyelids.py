@@ -31,7 +31,9 @@ _BLINK_LONGEST_S = 0.5
 
 def rise(value: float, start: float, end: float) -> float:
     """0 up to `start`, 1 from `end`, a line between."""
-    return min(1.0, max(0.0, (value - start) / (end - start)))
+    if not value > start:  # NaN rises nowhere.
+        return 0.0
+    return 1.0 if value >= end else (value - start) / (end - start)
 
 
 @njit(cache=True, nogil=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -106,8 +107,8 @@ class Excursion:
     def height_px(self) -> float:
         return min(self.rise_px, self.drop_px)
 
-    @property
-    def z(self) -> float:
+    @cached_property
+    def z(self) -> float:  # Groups are searched for their strongest in every frame.
         return self.height_px / self.sigma_px
 
     @property
