@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -193,5 +195,18 @@ def warn(sentence: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """One JSON object on one line, flushed, so that a program may read it as it comes."""
-    print(json.dumps(value), flush=True)
+    """One JSON object on one line, flushed, so that a program may read it as it comes.
+
+    JSON knows no NaN and no infinity: they become null.
+    """
+    print(json.dumps(_finite(value), allow_nan=False), flush=True)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
