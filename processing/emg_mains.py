@@ -1,7 +1,7 @@
 """Compiled part of the EMG chain that finds mains by itself: Goertzel filters at 50 and 60 Hz.
 
-Every half second is searched at the fundamental, in turn with the second and third harmonic; the notches are
-switched on when the line holds a clear share of the power, and switched over when the mains change.
+Every half second is searched at the fundamental, in turn with the second and third harmonic; mains are taken
+out from when the line holds a clear share of the power, and others instead when the mains change.
 """
 
 from __future__ import annotations
@@ -68,7 +68,12 @@ def end_search(m: Floats, channels: int) -> None:
         if best > m[at.LINE_SURE] or m[at.LIKELY] == bank:
             take_out(m, bank)
             for c in range(channels):
-                _restart(m, int(m[at.CHANNELS_AT]) + c * int(m[at.STRIDE]))
+                s = int(m[at.CHANNELS_AT]) + c * int(m[at.STRIDE])
+                if best > m[at.LINE_SURE] or m[s + at.PHASE] != at.RUNNING:
+                    _restart(m, s)
+                else:
+                    # A weak hum that was there all along is taken out as it is learnt: no pause for it.
+                    forget_mains(m, s)
         m[at.LIKELY] = bank
     elif order == 0:
         m[at.LIKELY] = 0.0

@@ -82,3 +82,19 @@ def test_mains_that_swell_slowly_are_followed_and_are_no_burst() -> None:
     processor.process(Block(spec_at(1000.0), np.arange(n) / 1000.0, wave[:, None], 0))
     assert processor.take_bursts() == []
     assert processor.quality()["ZYG_L"].line_ratio > 0.99
+
+
+def test_a_weak_hum_that_is_found_late_costs_no_pause() -> None:
+    quiet = rest(40.0, 1000.0)
+    weak = hum(len(quiet), 1000.0, 50.02, 2.0)
+    weak[:5000] = 0.0
+    clean = envelope(quiet, 1000.0, EmgSettings(mains_hz=0.0))
+    noisy = envelope(quiet + weak, 1000.0)
+    running = noisy.timestamps > 2.0
+    assert (noisy.column("ZYG_L_quality")[running] > 0.0).all()
+    late = noisy.timestamps > 30.0
+    bare, left = (np.mean(block.column("ZYG_L_envelope_uv")[late]) for block in (clean, noisy))
+    untouched = np.mean(
+        envelope(quiet + weak, 1000.0, EmgSettings(mains_hz=0.0)).column("ZYG_L_envelope_uv")[late]
+    )
+    assert left == pytest.approx(bare, rel=0.02) and untouched > 1.05 * bare
