@@ -130,6 +130,7 @@ class MicroExpressions:
                 blinks,
                 emg,
                 speech,
+                witness,
                 self.dropped,
                 least_z=self.settings.emg_alone_z,
                 weight=self.settings.emg_weight,

@@ -18,6 +18,7 @@ from fusion.explanation import explain_sub_visible, main_branches, main_muscles
 from fusion.macro_expressions import SYNERGISTS, MacroExpressions
 from fusion.rules import code
 from fusion.speech import LOWER_FACE_UNITS, Speech
+from fusion.witness import UnitWitness
 from processing.findings import Burst, Movement, Side
 
 UNIT_OF_PREFIX = {"COR": 4, "ZYG": 12, "FRO": 2, "OOC": 6, "LEV": 10, "DAO": 15, "MEN": 17}
@@ -93,6 +94,7 @@ class SubVisible:
     Args:
         macro, blinks, speech: What else makes a muscle fire; they see the same rows.
         emg: Recent bursts and channel states.
+        witness: When there was a face to see.
         dropped: Counts the twitches that were let go, by what explains them.
         least_z: How strong a twitch must be.
         weight: Log-odds per unit of its evidence.
@@ -105,6 +107,7 @@ class SubVisible:
         blinks: Blinks | None,
         emg: EmgEvidence,
         speech: Speech,
+        witness: UnitWitness,
         dropped: Counter[str],
         *,
         least_z: float,
@@ -115,6 +118,7 @@ class SubVisible:
         self._blinks = blinks
         self._emg = emg
         self._speech = speech
+        self._witness = witness
         self._dropped = dropped
         self._least_z = least_z
         self._weight = weight
@@ -196,7 +200,9 @@ class SubVisible:
         return self._blinks is not None and is_blink(self._blinks, burst.channel, burst)
 
     def _explains(self, twitch: Twitch) -> str:
-        """What is seen after all, or else made a muscle fire; empty for nothing."""
+        """What is seen after all, or else made a muscle fire; ``unseen`` without a face, empty for nothing."""
+        if not self._witness.saw(twitch.onset_s, twitch.offset_s + LEAD_S):
+            return "unseen"
         if any(onset < twitch.offset_s + 0.1 and offset > twitch.onset_s for onset, offset in self._seen):
             return "visible"
         if any(self._is_blink(each) for each in twitch.bursts):

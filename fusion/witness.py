@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
 from acquisition.stream import StreamSpec
 from processing.findings import Movement
@@ -18,6 +19,9 @@ _CLEARLY = 0.02
 
 _LEVEL_S = 0.2
 """So long the level before and after a movement is averaged over."""
+
+_PAUSE_S = 0.15
+"""A face that was seen so shortly before, or after, was there in between."""
 
 _LEVEL = 0.05
 """Slope below which a movement counts as level."""
@@ -49,6 +53,14 @@ class UnitWitness:
         if self._stamps[0] < time_s - 2.0 * _KEEP_S:
             old = bisect_left(self._stamps, time_s - _KEEP_S)
             del self._stamps[:old], self._rows[:old]
+
+    def saw(self, start_s: float, end_s: float) -> bool:
+        """Whether there was a face to see all along, but for pauses of up to `_PAUSE_S`."""
+        inside = bisect_left(self._stamps, start_s - _PAUSE_S), bisect_right(self._stamps, end_s + _PAUSE_S)
+        stamps = self._stamps[slice(*inside)]
+        if not stamps or stamps[0] > start_s + _PAUSE_S or stamps[-1] < end_s - _PAUSE_S:
+            return False
+        return all(later - earlier <= 2.0 * _PAUSE_S for earlier, later in pairwise(stamps))
 
     def rise(self, unit: int, movement: Movement) -> float:
         """By how much an AU rose at a movement's apex, above the mean of before and after; 0 if unknown.

@@ -14,7 +14,16 @@ from fusion.events import FaceEvent
 from fusion.fuse import Fused, Fusion, FusionSettings
 from fusion.micro_expressions import MicroSettings
 from processing.findings import Burst, Movement
-from tests.fusion.synthetic import START_S, Curve, activity_block, burst, movement, plateau, units_block
+from tests.fusion.synthetic import (
+    START_S,
+    Curve,
+    activity_block,
+    burst,
+    movement,
+    plateau,
+    units_block,
+    units_spec,
+)
 
 
 def fuse(
@@ -347,9 +356,18 @@ def test_a_blink_does_not_make_the_muscle_busy() -> None:
 
 def test_without_a_picture_nothing_is_called_sub_visible() -> None:
     bursts = [burst("COR_L", 6.0, 0.15, 12.0)]
-    fusion = Fusion(None)
+    for spec in (None, units_spec()):  # no camera, and one that has not come yet
+        fusion = Fusion(spec)
+        fusion.push_emg(activity_block(12.0, bursts=bursts), bursts)
+        assert fusion.drain(flush=True).events == []
+    away = units_block(12.0)
+    faces = away.array.copy()
+    faces[170:200, away.spec.index("face")] = 0.0  # the face was lost just then
+    fusion = Fusion(away.spec)
+    fusion.push_camera(Block(away.spec, away.timestamps, faces, 0), [])
     fusion.push_emg(activity_block(12.0, bursts=bursts), bursts)
     assert fusion.drain(flush=True).events == []
+    assert fusion.dropped["unseen"] == 1
 
 
 def test_nothing_at_rest() -> None:
