@@ -200,7 +200,7 @@ class SubVisible:
         return self._blinks is not None and is_blink(self._blinks, burst.channel, burst)
 
     def _explains(self, twitch: Twitch) -> str:
-        """What is seen after all, or else made a muscle fire; ``unseen`` without a face, empty for nothing."""
+        """What was seen after all, or else made a muscle fire; ``unseen`` without a face, else empty."""
         if not self._witness.saw(twitch.onset_s, twitch.offset_s + LEAD_S):
             return "unseen"
         if any(onset < twitch.offset_s + 0.1 and offset > twitch.onset_s for onset, offset in self._seen):
