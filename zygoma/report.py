@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from acquisition.session import software_versions, write_atomically
 from fusion.events import CATEGORIES, FaceEvent
 from processing.emg_quality import spoken_name
-from zygoma.shown import EXPRESSION_TYPES, SHOWN_AUS, unit_name
+from zygoma.shown import EXPRESSION_TYPES, SHOWN_AUS, percent, unit_name
 from zygoma.summary import Summary
 from zygoma.tables import read_columns
 
@@ -151,7 +151,7 @@ def _event_table(events: Sequence[FaceEvent], start_s: float) -> str:
             ("number", _evidence(event.evidence_camera)),
             ("number", _evidence(event.evidence_emg)),
             ("number", _evidence(event.evidence_thermal)),
-            ("number", f"{100 * event.confidence:.0f} %"),
+            ("number", percent(event.confidence)),
         )
         rows.append("<tr>" + "".join(f'<td class="{name}">{cell}</td>' for name, cell in cells) + "</tr>")
     return (

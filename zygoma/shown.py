@@ -11,6 +11,11 @@ EXPRESSION_TYPES = ("micro_expression", "macro_expression")
 """Events that are candidates for a coder to judge."""
 
 
+def percent(confidence: float) -> str:
+    """A confidence of 0-1 in percent; nothing is ever called certain."""
+    return "over 99 %" if confidence > 0.99 else f"{100 * confidence:.0f} %"
+
+
 def unit_name(number: int) -> str:
     """What FACS calls an action unit, ``lip corner puller``; empty when the atlas does not know it."""
     unit = load_atlas().action_units.get(number)

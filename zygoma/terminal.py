@@ -15,7 +15,7 @@ from acquisition.stream import Kind
 from fusion.events import FaceEvent
 from processing.action_units import facs_level
 from processing.face_quality import flags_in, words
-from zygoma.shown import EXPRESSION_TYPES, SHOWN_AUS, unit_name
+from zygoma.shown import EXPRESSION_TYPES, SHOWN_AUS, percent, unit_name
 from zygoma.state import Snapshot
 
 SHOWN_REGIONS = ("nose_tip", "glabella", "cheek_left", "cheek_right", "forehead")
@@ -218,7 +218,7 @@ def candidate_cells(event: FaceEvent, started_s: float) -> list[RenderableType]:
         "+".join(map(str, event.action_units)),
         event.side,
         Text(event.category, style=style),
-        f"{event.confidence:.2f}",
+        percent(event.confidence),
         f"{event.evidence_camera:+.1f}",
         f"{event.evidence_emg:+.1f}",
         event.explanation,

@@ -1,7 +1,7 @@
 // The list of flagged expressions: pictures, evidence, explanation; confirm, reject or annotate by key.
 
 import { post } from "./link.js";
-import { element, number, setText } from "./format.js";
+import { element, number, percent, setText } from "./format.js";
 
 const MOMENTS = ["onset", "apex", "offset"];
 const EVIDENCE = [["camera", "evidence_camera"], ["EMG", "evidence_emg"], ["thermal", "evidence_thermal"]];
@@ -87,7 +87,7 @@ export class CandidatesPanel {
     const facts = element("p", "facts");
     setText(
       facts,
-      [`${number(1000 * event.duration)} ms`, event.category, `${number(100 * event.confidence)} % sure`].join(" · "),
+      [`${number(1000 * event.duration)} ms`, event.category, `${percent(event.confidence)} sure`].join(" · "),
     );
     const muscles = element("p", "facts", event.muscles.join(", "));
     words.append(heading, facts, muscles);

@@ -11,6 +11,11 @@ export function number(value, digits = 0, sign = false) {
   return (negative ? "−" : sign ? "+" : "") + text;
 }
 
+/** A confidence of 0-1 in percent; nothing is ever called certain. */
+export function percent(confidence) {
+  return confidence > 0.99 ? "over 99 %" : `${number(100 * confidence)} %`;
+}
+
 /** Seconds as h:mm:ss. */
 export function clock(seconds) {
   const whole = Math.max(Math.floor(seconds), 0);
