@@ -23,7 +23,7 @@ def filter_samples(
     filters at `e`.
     """
     _sections(m, q, f, int(m[at.SECTIONS]), line, count)
-    power = 0.0
+    power = m[s + at.SLOT_RAW_ENERGY]
     for i in range(line, line + count):
         power += m[i] * m[i]
     m[s + at.PRE] = m[line + count - 1]
@@ -33,15 +33,13 @@ def filter_samples(
         search(m, s, line, count, cos50, cos60)
     g = f + 2 * int(m[at.SECTIONS])
     if m[s + at.WARM] > 0.0:
-        count = _warm_up(m, s, g, e, line, count)
-        if count == 0:
-            return
-        power = 0.0  # the slot is spoilt anyway
+        _warm_up(m, s, g, e, line, count)
+        return
     fast, slow = m[s + at.FAST], m[s + at.SLOW]
     fa, fb, sa, sb = m[g], m[g + 1], m[g + 2], m[g + 3]
     f0, f1, f2, f3, f4 = m[e], m[e + 1], m[e + 2], m[e + 3], m[e + 4]
     s0, s1, s2, s3, s4 = m[e + 5], m[e + 6], m[e + 7], m[e + 8], m[e + 9]
-    energy = 0.0
+    energy = m[s + at.SLOT_ENERGY]
     for i in range(line, line + count):
         y = m[i]
         energy += y * y
@@ -54,8 +52,8 @@ def filter_samples(
         sb = s2 * y - s4 * slow
     m[s + at.FAST], m[s + at.SLOW] = fast, slow
     m[g], m[g + 1], m[g + 2], m[g + 3] = fa, fb, sa, sb
-    m[s + at.SLOT_ENERGY] += energy
-    m[s + at.SLOT_RAW_ENERGY] += power
+    m[s + at.SLOT_ENERGY] = energy
+    m[s + at.SLOT_RAW_ENERGY] = power
     m[s + at.SLOT_COUNT] += count
 
 
@@ -99,15 +97,10 @@ def _sections(m: Floats, q: int, f: int, sections: int, line: int, count: int) -
 
 
 @njit(nogil=True)
-def _warm_up(m: Floats, s: int, g: int, e: int, line: int, count: int) -> int:
-    """Let the filters settle on the samples in `line`; returns how many are left, moved to its start."""
+def _warm_up(m: Floats, s: int, g: int, e: int, line: int, count: int) -> None:
+    """Let the filters settle on the `count` samples at `line`, no more than there are left to warm up on."""
     m[s + at.SLOT_BAD] = 1.0
-    left = 0
     for i in range(line, line + count):
-        if m[s + at.WARM] <= 0.0:
-            m[line + left] = m[i]
-            left += 1
-            continue
         m[s + at.WARM] -= 1.0
         if m[s + at.WARM] > 0.5 * m[at.REWARM]:
             m[s + at.SCAN_SPOILT] = 1.0
@@ -122,4 +115,3 @@ def _warm_up(m: Floats, s: int, g: int, e: int, line: int, count: int) -> int:
                 for j in range(4):
                     m[g + j] = m[e + 10 + j] * level
                 m[s + at.ENVELOPES_READY] = 1.0
-    return left

@@ -170,6 +170,10 @@ def _samples(
             m[s + at.SLOT_RAILED] += 1.0
         m[line + count] = x
         count += 1
+        if count == m[s + at.WARM]:
+            # What was learnt while warming up holds from the next sample on, however the signal is cut.
+            filter_samples(m, s, line, count, position + i + 1 - count, q, f, e, cos50, cos60)
+            count = 0
     if count > 0:
         filter_samples(m, s, line, count, position + stop - count, q, f, e, cos50, cos60)
     m[s + at.PREVIOUS] = previous

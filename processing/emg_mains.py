@@ -24,13 +24,13 @@ def harmonic(scan_number: float) -> int:
 def search(m: Floats, s: int, line: int, count: int, cos50: float, cos60: float) -> None:
     """Push `count` samples at `line` through the Goertzel filters of one channel."""
     g50a, g50b, g60a, g60b = m[s + at.G50A], m[s + at.G50B], m[s + at.G60A], m[s + at.G60B]
-    power = 0.0
+    power = m[s + at.SCAN_POWER]
     for i in range(line, line + count):
         power += m[i] * m[i]
         g50a, g50b = m[i] + cos50 * g50a - g50b, g50a
         g60a, g60b = m[i] + cos60 * g60a - g60b, g60a
     m[s + at.G50A], m[s + at.G50B], m[s + at.G60A], m[s + at.G60B] = g50a, g50b, g60a, g60b
-    m[s + at.SCAN_POWER] += power
+    m[s + at.SCAN_POWER] = power
 
 
 @njit(nogil=True)

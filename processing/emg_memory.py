@@ -49,19 +49,10 @@ COSINES = CONFIG_LENGTH
 _SHARED = COSINES + 6
 SHARED_LENGTH = 12
 (
-    BANK,
-    SCAN_LEFT,
-    SCAN_NUMBER,
-    LIKELY,
-    SCANNED,
-    FOUND,
-    POSITION,
-    MAINS,
-    TURN_SUM,
-    TURN_WEIGHT,
-    TURNS,
-    USED_TONES,  # slot being filled; frequency of the mains
-) = range(_SHARED, _SHARED + SHARED_LENGTH)
+    BANK, SCAN_LEFT, SCAN_NUMBER, LIKELY, SCANNED,  # search for mains
+    FOUND, POSITION,  # bursts of this call; samples in the slot being filled
+    MAINS, TURN_SUM, TURN_WEIGHT, TURNS, USED_TONES,  # mains taken out: radians per sample, its correction
+) = range(_SHARED, _SHARED + SHARED_LENGTH)  # fmt: skip
 SCRATCH = _SHARED + SHARED_LENGTH
 """Room to sort one ring in."""
 

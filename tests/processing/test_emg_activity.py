@@ -106,6 +106,31 @@ def test_single_samples_and_empty_blocks_give_the_same_bits() -> None:
     assert whole.array.shape == (300, 14) and whole.spec.rate_hz == 100.0
 
 
+@pytest.mark.parametrize("rate_hz", [333.0, 1000.0])
+@pytest.mark.parametrize("mains_hz", [None, 50.0])
+def test_mains_learnt_anew_after_a_gap_are_the_same_bits_under_any_chunking(
+    rate_hz: float, mains_hz: float | None
+) -> None:
+    spec = emg_spec(rate_hz)
+    n = round(6 * rate_hz)
+    x = noise(6.0, rate_hz) + 20 * np.sin(2 * np.pi * 50.1 * np.arange(n) / rate_hz)[:, None]
+    x[n // 3 : n // 3 + 7, 0] = np.nan
+    # Not at the beginning of a slot, so that warming up ends inside of one.
+    stop, start = round(0.6 * n) + 3, round(0.7 * n) + 1
+
+    def feed(size: int) -> NDArray[np.float32]:
+        processor = MuscleActivity(EmgSettings(mains_hz=mains_hz))
+        rows = []
+        for begin, end in ((0, stop), (start, n)):
+            for a in range(begin, end, size):
+                rows.append(processor.process(block_of(spec, x[a : min(a + size, end)], a)).array)
+        return np.concatenate(rows)
+
+    whole = feed(n)
+    for size in (1, 7):
+        assert np.array_equal(feed(size), whole, equal_nan=True)
+
+
 def test_it_is_a_processor_that_leaves_its_input_alone() -> None:
     spec = emg_spec()
     processor = MuscleActivity()
