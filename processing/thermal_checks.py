@@ -225,20 +225,19 @@ def _line_bends(frame: NDArray[np.int16], rows: NDArray[np.float64], columns: ND
 @njit(cache=True, nogil=True)
 def _mark_constant(frame: NDArray[np.int16], bends: NDArray[np.float64]) -> None:
     """Make the bend of rows of one value infinite: dead ones side by side do not bend."""
-    height, width = frame.shape
+    height = len(frame)
     count = 0
     for y in range(height):
-        x = 1
-        while x < width and frame[y, x] == frame[y, 0]:
-            x += 1
-        if x == width:
-            count += 1
-            bends[1, y] = -1.0
-    for y in range(height):
-        if bends[1, y] < 0.0:
-            bends[1, y] = 0.0
-            if count <= _MAX_CONSTANT_SHARE * height:
+        count += _is_constant(frame[y])
+    if count <= _MAX_CONSTANT_SHARE * height:
+        for y in range(height):
+            if _is_constant(frame[y]):
                 bends[0, y] = np.inf
+
+
+@njit(cache=True, nogil=True)
+def _is_constant(line: NDArray[np.int16]) -> bool:
+    return bool((line == line[0]).all())
 
 
 @njit(cache=True, nogil=True)

@@ -149,6 +149,12 @@ def test_a_picture_without_noise_has_no_dead_lines() -> None:
     for _ in range(12):
         check.clean(ramp)
     assert check.faults.rows == check.faults.columns == ()
+    step = np.repeat(np.array([2500, 3100], np.int16), 20)[:, None]
+    for scene in (np.tile(step, 50), np.tile(step, 50).T.copy()):
+        check = PixelCheck(*scene.shape)
+        for _ in range(12):
+            check.clean(scene)
+        assert check.faults.rows == check.faults.columns == ()
 
 
 @settings(max_examples=25, deadline=None)
