@@ -41,7 +41,7 @@ def features(celsius: Image) -> tuple[NDArray[np.uint8], int]:
     # Beyond the picture goes on what lies at its border, or the face would be joined to it.
     wide = cv2.copyMakeBorder(skin, rim, rim, rim, rim, cv2.BORDER_REPLICATE)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8))
-    filled = cv2.GaussianBlur(closed[rim:-rim, rim:-rim], (0, 0), 1.5)
+    filled = cv2.GaussianBlur(closed[rim : rim + len(skin), rim : rim + skin.shape[1]], (0, 0), 1.5)
     detail = skin - cv2.GaussianBlur(skin, (0, 0), _FEATURE_SHARE * extent)
     return _enlarged(0.5 * filled + 3.0 * np.tanh(detail / 0.6).astype(np.float32), -4.0, 3.0)
 

@@ -12,7 +12,7 @@ from processing.thermal_face import consensus, find_thermal_face, mirror_vertice
 from processing.thermal_features import misread_variance
 from processing.thermal_refine import local_shifts, surroundings
 from processing.thermal_regions import POLYGONS, REFERENCE, REGIONS, misread_shares, region_samples
-from processing.thermal_rendering import features
+from processing.thermal_rendering import RENDERINGS, Rendering, features
 from processing.thermal_tracking import band_pass
 from tests.processing.thermal_face import FINE, HEIGHT, WIDTH, portrait
 
@@ -85,6 +85,14 @@ def test_filling_in_does_not_join_a_face_to_the_border() -> None:
     wall = picture[:, : 20 * scale, 0].astype(int)
     above = picture[: 8 * scale, 70 * scale : 90 * scale, 0].astype(int)
     assert abs(np.median(above) - np.median(wall)) <= 2
+
+
+@pytest.mark.parametrize("rendering", RENDERINGS)
+def test_a_picture_of_few_pixels_is_rendered_too(rendering: Rendering) -> None:
+    celsius = np.full((8, 8), 22.0, dtype=np.float32)
+    celsius[3, 3] = 33.0
+    picture, scale = rendering(celsius)
+    assert picture.shape == (8 * scale, 8 * scale, 3)
 
 
 def test_misplaced_regions_make_changes_uncertain_in_proportion() -> None:
