@@ -36,6 +36,7 @@ _UNIT = re.compile(r"^(?P<name>.*?)\s*[(\[](?P<unit>[^)\]]*)[)\]]\s*$")
 _STATED_RATE = re.compile(r"sample rate\s*[=:]\s*(?P<rate>[\d.]+)", re.IGNORECASE)
 _LEAST_UV = 0.3  # even a good amplifier's noise is larger
 _MOST_UV = 5000.0  # from sample to sample no muscle of the face does as much
+_LONGEST_STEP_S = 0.11  # that of the slowest envelope that is read, 10 Hz, and what rounding adds to it
 _MOST_SKIPPED = 0.01
 _MOST_IRREGULAR = 0.05
 
@@ -181,7 +182,7 @@ def number_by_time(stamps: NDArray[np.float64], path: Path) -> tuple[NDArray[np.
             "with more decimals, in order."
         )
     period_s = float(np.median(steps))
-    if period_s >= 0.1:
+    if period_s > _LONGEST_STEP_S:
         raise InvalidSignal(
             f"{path.name}: {TIME_COLUMN} steps by {period_s:g}, which is no EMG if these are seconds: write "
             "seconds, not milliseconds or sample numbers."
@@ -293,7 +294,8 @@ def _read_text(path: Path, channels: Mapping[str, str], rate_hz: float | None) -
     sizes = np.abs(samples[np.isfinite(samples)])
     if unstated and len(sizes) and np.median(sizes) < _LEAST_UV:
         notes.append(f"{unstated[0]} states no unit and was taken for µV, but is tiny: call it '... (mV)'.")
-    steps = np.abs(np.diff(samples, axis=0))
+    with np.errstate(invalid="ignore"):  # from infinite to infinite
+        steps = np.abs(np.diff(samples, axis=0))
     if unstated and np.isfinite(steps).any() and np.nanmedian(steps) > _MOST_UV:
         notes.append(f"{unstated[0]} states no unit and was taken for µV, but is huge: call it '... (nV)'.")
     return _table(path, list(chosen.values()), samples, rate_hz or 0.0, notes, stamps, counter)

@@ -316,10 +316,19 @@ def test_an_empty_file_and_times_in_milliseconds_are_refused_in_words(tmp_path: 
         read_emg(path)
 
 
+@pytest.mark.parametrize("begin_s", [0.0, 7.3, 1000.0])
+def test_the_slowest_envelope_is_read_whatever_its_times_round_to(tmp_path: Path, begin_s: float) -> None:
+    path = tmp_path / "a.csv"
+    rows = "".join(f"{begin_s + k / 10:.4f},{k % 7}\n" for k in range(50))
+    path.write_text(f"time_s,ZYG_L\n{rows}", encoding="utf-8")
+    assert read_emg(path)[0].rate_hz == 10.0
+
+
 def test_values_without_end_count_as_missing_and_huge_ones_are_remarked_on(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    rows = "".join(f"{k / 1000:.3f},{'inf' if k == 50 else 1e5 * (k % 7)}\n" for k in range(300))
+    rows = "".join(f"{k / 1000:.3f},{'inf' if k in (50, 51) else 1e5 * (k % 7)}\n" for k in range(300))
     path.write_text(f"time_s,ZYG_L\n{rows}", encoding="utf-8")
     spec, blocks = read_emg(path)
-    assert "1 samples without a value" in spec.metadata["notes"] and "is huge" in spec.metadata["notes"]
-    assert np.flatnonzero(np.isnan(np.concatenate([block.array[:, 0] for block in blocks]))).tolist() == [50]
+    assert "2 samples without a value" in spec.metadata["notes"] and "is huge" in spec.metadata["notes"]
+    samples = np.concatenate([block.array[:, 0] for block in blocks])
+    assert np.flatnonzero(np.isnan(samples)).tolist() == [50, 51]
