@@ -155,7 +155,10 @@ class Renumbering:
         away_s = float(block.timestamps[0]) - self._last_s
         lost = max(round(away_s * self._rate_hz) - 1, 1)
         self._shift = self._end + lost - block.first
-        return f"'{self._name}' is back after {away_s:.1f} s; {lost} samples are missing."
+        back = f"'{self._name}' is back after {away_s:.1f} s"
+        if not self._rate_hz:
+            return f"{back}; what it sent meanwhile is missing."
+        return f"{back}; {lost} sample{' is' if lost == 1 else 's are'} missing."
 
     def numbered(self, block: Block) -> Block:
         """`block` with the numbers that its samples have in the stream."""

@@ -26,6 +26,7 @@ def test_a_participant_obeys_in_a_process_of_its_own_that_ends_with_it() -> None
             participant.perform("smile", asked_s, asked_s + 3.0)
             rest, smile = [], []
             while (block := emg.read(1.0)).timestamps.size == 0 or block.timestamps[-1] < asked_s + 2.5:
+                assert process.is_alive()
                 left = block.column("ZYG_L")
                 (rest if block.timestamps.size and block.timestamps[-1] < asked_s else smile).append(left)
         quiet, active = (np.concatenate(parts) for parts in (rest, smile[-20:]))

@@ -23,7 +23,7 @@ from acquisition.stream import (
     StreamSpec,
     empty_block,
 )
-from zygoma.publish import FIRST_RETRY_S, LAST_RETRY_S, publish
+from zygoma.publish import FIRST_RETRY_S, LAST_RETRY_S, Renumbering, publish
 
 RATE_HZ = 25.0
 CAMERA = StreamSpec(
@@ -85,9 +85,13 @@ def test_a_lost_device_keeps_its_stream_and_its_readers_know_what_they_missed():
         inlets.append(LslInlet(spec, clock=clock))
         inlets[0].open()
 
+    def read_up_to(count: int) -> None:
+        while sum(map(len, blocks)) < count:
+            blocks.append(inlets[0].read(10.0))
+            assert len(blocks[-1]), "a frame was lost on the way"
+
     def sleep(seconds: float) -> None:
-        while sum(map(len, blocks)) < 5:
-            blocks.append(inlets[0].read(5.0))
+        read_up_to(5)
         clock.sleep(seconds)
         blocks.append(inlets[0].read(0.0))
 
@@ -95,8 +99,7 @@ def test_a_lost_device_keeps_its_stream_and_its_readers_know_what_they_missed():
         if len(source.opened_s) < 3 or source._given < source.frames:
             return False
         # An outlet that closes takes along what has not left it yet.
-        while sum(map(len, blocks)) < 10:
-            blocks.append(inlets[0].read(5.0))
+        read_up_to(10)
         return True
 
     published = publish(source, until=all_has_arrived, on_notice=listen, on_loss=told.append, sleep=sleep)
@@ -117,6 +120,18 @@ def test_a_lost_device_keeps_its_stream_and_its_readers_know_what_they_missed():
     incidents = inlets[0].take_incidents()
     assert [incident.kind for incident in incidents] == ["silence", "reconnected"]
     assert incidents[1].lost == missing == inlets[0].health.lost
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "said"), [(0.0, "what it sent meanwhile is missing."), (5.0, "1 sample is missing.")]
+)
+def test_what_is_missing_is_counted_only_where_a_rate_tells(rate_hz: float, said: str):
+    spec = StreamSpec("s", Kind.MARKERS, (Channel("marker"),), rate_hz, SampleType.STRING, "s")
+    numbering = Renumbering(spec)
+    numbering.numbered(Block(spec, np.array([1.0]), ("begin",), 0))
+    back = Block(spec, np.array([1.4]), ("end",), 0)
+    assert numbering.resume(back).endswith(f"is back after 0.4 s; {said}")
+    assert numbering.numbered(back).first == 2  # a gap either way
 
 
 def test_attempts_become_rarer_and_end_when_asked():
