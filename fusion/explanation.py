@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fusion.atlas import load_atlas, main_branch_of, muscles_of
+from fusion.candidates import FAINT
 from fusion.emg_evidence import MUSCLE_OF_PREFIX, EmgSupport, channel_parts
 from processing.findings import Movement, Side
 
@@ -101,7 +102,7 @@ def explain_micro(
             heard = f" heard over the {MUSCLE_OF_PREFIX[channel_parts(support.burst.channel)[0]]}"
         lead_ms = abs(1000.0 * support.lead_s)
         text += f", EMG burst{heard} {support.burst.peak_z:.1f} z {lead_ms:.0f} ms {order}"
-    if tuple(vetoes) == ("faint",):
+    if tuple(vetoes) == FAINT:
         text += ", too faint for the picture alone, but its muscle was felt"
     elif vetoes:
         text += f", accepted for its EMG against the veto for {join_words(vetoes)}"
