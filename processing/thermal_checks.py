@@ -237,7 +237,10 @@ def _mark_constant(frame: NDArray[np.int16], bends: NDArray[np.float64]) -> None
 
 @njit(cache=True, nogil=True)
 def _is_constant(line: NDArray[np.int16]) -> bool:
-    return bool((line == line[0]).all())
+    x = 1
+    while x < len(line) and line[x] == line[0]:
+        x += 1
+    return x == len(line)
 
 
 @njit(cache=True, nogil=True)
