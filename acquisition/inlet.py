@@ -143,6 +143,7 @@ class LslInlet(OpenedSource):
         self._last_s = math.nan
         self._arrival_s = math.nan
         self._silent = False
+        self._reopened = False
 
     @property
     def spec(self) -> StreamSpec:
@@ -160,8 +161,28 @@ class LslInlet(OpenedSource):
         """
         if self._inlet is not None:
             return
-        network.ensure_configured()
         self._reset()
+        announced = self._subscribe()
+        spec = self._spec
+        modulus = (
+            THERMAL_COUNTER_MODULUS if spec.kind is Kind.THERMAL and announced.wire.counter >= 0 else None
+        )
+        self._numbers = SampleNumbers(
+            spec.rate_hz, counter_modulus=modulus, variable_rate=spec.kind in FRAME_PACED_KINDS
+        )
+
+    def reopen(self) -> None:
+        """Subscribe anew after `DeviceLost`: numbers and accounts go on, with what was missed counted.
+
+        Raises:
+            DeviceNotFound, InvalidSignal: As `open`.
+        """
+        self.close()
+        self._subscribe()
+        self._reopened = self._received > 0
+
+    def _subscribe(self) -> Announced:
+        network.ensure_configured()
         spec = self._spec
         # By name too: some programs give all their streams one source id, and liblsl reconnects by both.
         sought = (spec.kind, spec.name, spec.source_id or None)
@@ -183,16 +204,13 @@ class LslInlet(OpenedSource):
                 f"Stream {spec.name!r} was announced but does not answer; check that its program still runs."
             ) from None
         wire = self._announced.wire
-        modulus = THERMAL_COUNTER_MODULUS if spec.kind is Kind.THERMAL and wire.counter >= 0 else None
-        self._numbers = SampleNumbers(
-            spec.rate_hz, counter_modulus=modulus, variable_rate=spec.kind in FRAME_PACED_KINDS
-        )
         self._max_samples = (
             64 if wire.format == "string" else min(max(_MAX_PULL_BYTES // (8 * wire.channel_count), 4), 4096)
         )
         self._arrival_s = self._clock()
         self._closing = False
         self._inlet = inlet
+        return self._announced
 
     def _check_layout(self, found: StreamSpec) -> None:
         own = self._spec
@@ -258,7 +276,8 @@ class LslInlet(OpenedSource):
         if not len(stamps):
             return
         now_s = self._clock()
-        restarted = self._has_restarted(now_s - self._arrival_s)
+        restarted = self._reopened or self._has_restarted(now_s - self._arrival_s)
+        self._reopened = False
         self._accept(values, self._on_this_clock(stamps, now_s), now_s, restarted)
 
     def _accept(self, values: Any, stamps: NDArray[np.float64], now_s: float, restarted: bool) -> None:
@@ -381,7 +400,8 @@ class LslInlet(OpenedSource):
         lost = sum(gap.lost for gap in gaps if gap.index == 0)
         seconds = float(stamps[0]) - self._last_s
         how = "was restarted and is back" if restarted else "is back"
-        sentence = f"{self._spec.name} {how} after {seconds:.1f} s; {lost} samples are missing."
+        missing = f"{lost} samples are missing" if self._steady else "what it sent meanwhile is missing"
+        sentence = f"{self._spec.name} {how} after {seconds:.1f} s; {missing}."
         self._note("reconnected", lost, seconds, sentence, now_s)
 
     def _note_gap(self, gap: Gap, now_s: float, *, quiet: bool) -> None:

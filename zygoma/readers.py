@@ -14,7 +14,6 @@ from acquisition.inlet import Incident, LslInlet
 from acquisition.network import FoundStream, StreamWatcher, find_infos
 from acquisition.stream import Block, DeviceLost, DeviceNotFound, InvalidSignal, Kind, StreamSpec, ZygomaError
 from zygoma.channel_names import name_channels, under_names
-from zygoma.publish import Renumbering
 
 READ_TIMEOUT_S = 0.1
 WATCH_INTERVAL_S = 0.25
@@ -173,7 +172,6 @@ class StreamReaders:
 
     def _read(self, inlet: LslInlet, handle: Callable[[Block], None]) -> None:
         digest = GapDigest(inlet.spec.name)
-        numbering = Renumbering(inlet.spec)
         gone = False
         while self.running:
             try:
@@ -185,12 +183,10 @@ class StreamReaders:
                 for incident in digest.told(inlet.take_incidents(), self._clock()):
                     self._on_incident(incident)
                 if len(block):
-                    if numbering.interrupted:
-                        self.tell("reconnected", numbering.resume(block))
-                    handle(numbering.numbered(block))
+                    handle(block)
             except DeviceLost as error:
                 self.tell("lost", str(error))
-                gone = numbering.interrupted = True
+                gone = True
                 inlet.close()
             except InvalidSignal as error:
                 # One stream that makes no sense ends alone; the others go on.
@@ -211,7 +207,7 @@ class StreamReaders:
             # Looked for briefly first, so that the end of the run need not wait for it.
             if find_infos(spec.kind, spec.name, spec.source_id or None, 1, WATCH_INTERVAL_S):
                 with contextlib.suppress(DeviceNotFound):
-                    inlet.open()
+                    inlet.reopen()
                     return True
             self._stop.wait(WATCH_INTERVAL_S)
         return False

@@ -111,6 +111,7 @@ def test_a_stream_without_a_source_id_is_read_again_when_it_is_back_as_it_was(
     assert readers.running
     readers.stop()
     readers.raise_failure()
+    (health,) = (inlet.health for inlet in readers.inlets.values())
     if label != "ZYG_L":
         assert "COR_R" in told[-1].sentence
         return
@@ -118,3 +119,6 @@ def test_a_stream_without_a_source_id_is_read_again_when_it_is_back_as_it_was(
     last, first = received[before - 1], received[before]
     away_s = first.timestamps[0] - last.timestamps[-1]
     assert first.first - last.end == max(round(away_s * 50.0) - 1, 1)
+    # The accounts go on as well.
+    assert health.reconnects == 1 and health.lost >= first.first - last.end
+    assert health.received >= sum(map(len, received))
