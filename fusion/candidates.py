@@ -53,7 +53,7 @@ class Candidate:
         return first.onset_s < second.offset_s and second.onset_s < first.offset_s
 
     def withdraws(self, movement: Movement) -> bool:
-        """Put a movement that comes again, now with a veto, in the place of its first verdict."""
+        """Put a movement that comes again, withdrawn or acquitted, in the place of its first verdict."""
         for index, each in enumerate(self.members):
             if each.id == movement.id:
                 self.members[index] = movement

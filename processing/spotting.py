@@ -20,14 +20,17 @@ from processing.findings import Movement, Side
 from processing.motion_regions import base_name, side_of
 from processing.spotting_anatomy import MEMBERS, MIX_X, MIX_Y, REGIONS, WATCHED, units_moving
 from processing.spotting_context import Context, Trail
-from processing.spotting_evidence import Judgement, judge, units_of
-from processing.spotting_habits import LATEST_S, Seen, habit
+from processing.spotting_evidence import WEIGHTS, Judgement, judge, units_of
+from processing.spotting_habits import ALONE_S, LATEST_S, Seen, habit, stands_alone
 from processing.spotting_types import Excursion, SpotterSettings, joined, overlap_share, readings, strongest
 
 _PRIOR_SIGMA_PX = 0.12
 _TRAIL_S = 1.0
 _SHARP_S = 0.05
 """Below this time scale the length that smoothing adds is taken off again: it matters for what is short."""
+
+_NO_SNIFF = -WEIGHTS["nose"]
+"""Log-odds of being no sniff: what the fit holds against every movement of the nose is taken back."""
 
 _LONGEST_TAPS = 17
 _FRAMES_TO_WARM = 8
@@ -134,7 +137,7 @@ class MicroMovementSpotter:
     Any chunking gives the same movements. A gap or a lost face longer than 0.2 s starts afresh, keeping the
     noise that was learned. A movement is confirmed at its end; should the next second show it to have been
     part of speech, of a sniff or of a larger movement, it comes once more, under its number, with that for a
-    veto.
+    veto. A movement taken for a sniff comes once more without that veto when nothing has repeated it.
 
     Args:
         threshold: See `SpotterSettings`; None takes the default.
@@ -165,11 +168,12 @@ class MicroMovementSpotter:
         self._clear: deque[Excursion] = deque(maxlen=24)
         self._seen: deque[Seen] = deque(maxlen=24)
         self._revocable: list[tuple[Movement, Seen]] = []
+        self._sniffs: deque[tuple[Movement, Seen]] = deque()
         self._context = Context()
         self._last_s = -np.inf
 
     def process(self, motion: Block, action_units: Block | None = None) -> list[Movement]:
-        """Movements announced, confirmed and withdrawn in these rows, in that order.
+        """Movements announced, confirmed or withdrawn, and acquitted in these rows, in that order.
 
         Args:
             motion: FaceMotion rows.
@@ -212,7 +216,7 @@ class MicroMovementSpotter:
                 self._take(excursion, time_s)
             if bank is self._fast:
                 announced = self._announce(bank.excursions(0.3), time_s)
-        return announced + self._decide(time_s)
+        return announced + self._decide(time_s) + self._acquit(time_s)
 
     def _take(self, excursion: Excursion, time_s: float) -> None:
         if time_s - excursion.offset_s > self.settings.wait_s + self._frame_s:
@@ -301,6 +305,18 @@ class MicroMovementSpotter:
         self._revocable = standing
         return withdrawn
 
+    def _acquit(self, time_s: float) -> list[Movement]:
+        """Movements taken for a sniff that nothing has repeated, unless others were told in their place."""
+        acquitted: list[Movement] = []
+        while self._sniffs and time_s >= self._sniffs[0][0].apex_s + ALONE_S:
+            movement, seen = self._sniffs.popleft()
+            told = any(overlap_share(each, seen.best) > 0.5 for each in self._confirmed)
+            if not told and stands_alone(seen, self._fast.trail(seen.best), time_s):
+                ratio = movement.log_likelihood_ratio + _NO_SNIFF
+                acquitted.append(replace(movement, vetoes=(), log_likelihood_ratio=ratio, found_s=time_s))
+        self._confirmed.extend(acquitted)
+        return acquitted
+
     def _verdict(self, judgement: Judgement, time_s: float) -> Movement:
         best = judgement.seen.best
         earlier = [m for m in self._announced if abs(m.apex_s - best.peak_s) <= self.settings.together_s]
@@ -312,6 +328,11 @@ class MicroMovementSpotter:
             self._confirmed.append(movement)
         if movement.vetoes in ((), ("faint",)):
             self._revocable.append((movement, judgement.seen))
+        if (
+            movement.vetoes == ("sniff",)
+            and movement.log_likelihood_ratio + _NO_SNIFF >= self.settings.threshold
+        ):
+            self._sniffs.append((movement, judgement.seen))
         return movement
 
     def _judge(self, group: list[Excursion]) -> Judgement:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processing.spotting_anatomy import CHEEK, JAW, MOUTH, NOSE, PART, REGIONS
+from processing.spotting_context import Trail
 from processing.spotting_types import Excursion, overlap_share
 
 F64 = NDArray[np.float64]
@@ -22,6 +23,12 @@ SOONEST_S, LATEST_S = 0.08, 0.75
 """Time from peak to peak in which a movement repeats the one before: slow syllables and sniffs come about
 twice a second."""
 
+ALONE_S = 0.6
+"""Time after its apex at which a movement of the nose that nothing has repeated is no sniff; fusion waits
+longer before it reports one."""
+
+_BEFORE_S, _MARGIN_S = 0.5, 0.02
+_STILL_SHARE = 0.8
 _CHANCE_COSINE = 0.3
 _ALIKE = 0.35
 _LOUD_Z = 5.0
@@ -77,3 +84,18 @@ def habit(then: Seen, now: Seen) -> str:
     loud = best.z > _LOUD_Z and best.height_px > _LOUD_SHARE * then.best.height_px
     goes_on = PART[best.watched] in (MOUTH, JAW) and part in (CHEEK, NOSE, MOUTH, JAW)
     return "speech" if loud and goes_on else ""
+
+
+def stands_alone(seen: Seen, trail: Trail, now_s: float) -> bool:
+    """Whether what moved kept still for half a second before, and has ever since.
+
+    Args:
+        seen: The movement.
+        trail: How everything watched moved since a second before it.
+        now_s: The newest stamp.
+    """
+    best = seen.best
+    most_px = _STILL_SHARE * float(np.hypot(*seen.displacement[best.watched]))
+    before = trail.range_px(best.onset_s - _BEFORE_S, best.onset_s - _MARGIN_S)
+    after = trail.range_px(best.offset_s + _MARGIN_S, now_s)
+    return max(float(before[best.watched]), float(after[best.watched])) < most_px

@@ -303,6 +303,14 @@ def test_a_movement_taken_back_in_time_is_no_event() -> None:
     assert fusion.dropped["sniff"] == 1
 
 
+def test_a_movement_acquitted_in_time_is_one_event() -> None:
+    sniff = replace(movement(3, 6.0, 0.2), region="nose_wing", action_units=(9, 10), vetoes=("sniff",))
+    acquitted = replace(sniff, vetoes=(), found_s=sniff.found_s + 0.5)
+    assert micros(fuse([sniff], emg=False)[1]) == []
+    (event,) = micros(fuse([sniff, acquitted], emg=False)[1])
+    assert (event.id, event.vetoes) == ("micro-3", ())
+
+
 def test_provisional_at_the_apex_has_the_id_of_what_follows() -> None:
     moves = [movement(7, 6.0, 0.3, provisional=True), movement(7, 6.0, 0.3)]
     _, fused = fuse(moves, emg=False)
