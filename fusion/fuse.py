@@ -7,6 +7,7 @@ arrived: live, replayed and offline runs of the same session agree bit for bit.
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -128,7 +129,8 @@ class Fusion:
         self._thermal_spec: StreamSpec | None = None
         self._pictures: list[tuple[float, np.ndarray]] = []
         self._picture = 0
-        self._movements: list[tuple[float, int, bool, Movement]] = []
+        self._movements: list[tuple[float, int, bool, int, Movement]] = []
+        self._arrivals = itertools.count()  # a movement may be taken back in the frame that confirmed it
         self._thermal_movements: list[tuple[float, int, Movement]] = []
         self._time_s = -math.inf
         self._camera_s = math.nan
@@ -154,9 +156,8 @@ class Fusion:
     def push_movements(self, movements: Sequence[Movement]) -> None:
         """Take movements of the skin; each counts from the row after the one it was found in."""
         for movement in movements:
-            heapq.heappush(
-                self._movements, (movement.found_s, movement.id, not movement.provisional, movement)
-            )
+            key = movement.found_s, movement.id, not movement.provisional, next(self._arrivals)
+            heapq.heappush(self._movements, (*key, movement))
 
     def push_emg(self, activity: Block, bursts: Sequence[Burst] = ()) -> None:
         """Take rows of muscle activity and the bursts that ended by their last stamp."""

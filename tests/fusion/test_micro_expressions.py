@@ -303,6 +303,11 @@ def test_a_movement_taken_back_in_time_is_no_event() -> None:
     assert fusion.dropped["sniff"] == 1
 
 
+def test_a_movement_taken_back_in_the_frame_that_confirmed_it_is_no_event() -> None:
+    move = movement(3, 6.0, 0.2)
+    assert micros(fuse([move, replace(move, vetoes=("ripple",))], emg=False)[1]) == []
+
+
 def test_a_movement_acquitted_in_time_is_one_event() -> None:
     sniff = replace(movement(3, 6.0, 0.2), region="nose_wing", action_units=(9, 10), vetoes=("sniff",))
     acquitted = replace(sniff, vetoes=(), found_s=sniff.found_s + 0.5)
