@@ -308,13 +308,13 @@ class MicroMovementSpotter:
     def _acquit(self, time_s: float) -> list[Movement]:
         """Movements taken for a sniff that nothing has repeated, unless others were told in their place."""
         acquitted: list[Movement] = []
-        while self._sniffs and time_s >= self._sniffs[0][0].apex_s + ALONE_S:
+        while self._sniffs and time_s >= self._sniffs[0][0].offset_s + ALONE_S:
             movement, seen = self._sniffs.popleft()
             told = any(overlap_share(each, seen.best) > 0.5 for each in self._confirmed)
             if not told and stands_alone(seen, self._fast.trail(seen.best), time_s):
                 ratio = movement.log_likelihood_ratio + _NO_SNIFF
                 acquitted.append(replace(movement, vetoes=(), log_likelihood_ratio=ratio, found_s=time_s))
-        self._confirmed.extend(acquitted)
+                self._confirmed.append(acquitted[-1])
         return acquitted
 
     def _verdict(self, judgement: Judgement, time_s: float) -> Movement:
@@ -328,10 +328,8 @@ class MicroMovementSpotter:
             self._confirmed.append(movement)
         if movement.vetoes in ((), ("faint",)):
             self._revocable.append((movement, judgement.seen))
-        if (
-            movement.vetoes == ("sniff",)
-            and movement.log_likelihood_ratio + _NO_SNIFF >= self.settings.threshold
-        ):
+        told_if_alone = movement.log_likelihood_ratio + _NO_SNIFF >= self.settings.threshold
+        if movement.vetoes == ("sniff",) and told_if_alone:
             self._sniffs.append((movement, judgement.seen))
         return movement
 

@@ -23,8 +23,8 @@ SOONEST_S, LATEST_S = 0.08, 0.75
 """Time from peak to peak in which a movement repeats the one before: slow syllables and sniffs come about
 twice a second."""
 
-ALONE_S = 0.6
-"""Time after its apex at which a movement of the nose that nothing has repeated is no sniff; fusion waits
+ALONE_S = 0.5
+"""Time after its offset at which a movement of the nose that nothing has repeated is no sniff; fusion waits
 longer before it reports one."""
 
 _BEFORE_S, _MARGIN_S = 0.5, 0.02

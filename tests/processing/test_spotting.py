@@ -184,7 +184,7 @@ def test_a_faint_wrinkle_taken_for_a_sniff_is_acquitted_when_nothing_repeats_it(
     first, last = found
     assert (first.vetoes, last.vetoes) == (("sniff",), ())
     assert last.id == first.id
-    assert last.apex_s + 0.6 <= last.found_s < last.offset_s + 0.65
+    assert last.offset_s + 0.5 <= last.found_s < last.offset_s + 0.65
     assert last.log_likelihood_ratio > first.log_likelihood_ratio
 
 
