@@ -139,7 +139,8 @@ def readings(group: Sequence[Excursion]) -> Iterator[list[Excursion]]:
 def _agreement(one: Excursion, other: Excursion) -> float:
     """Intersection over union of two excursions' times."""
     shared = min(one.offset_s, other.offset_s) - max(one.onset_s, other.onset_s)
-    return shared / (max(one.offset_s, other.offset_s) - min(one.onset_s, other.onset_s))
+    spanned = max(one.offset_s, other.offset_s) - min(one.onset_s, other.onset_s)
+    return shared / spanned if spanned > 0.0 else 1.0
 
 
 def joined(one: Excursion, other: Excursion, together_s: float) -> bool:

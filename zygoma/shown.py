@@ -13,7 +13,7 @@ EXPRESSION_TYPES = ("micro_expression", "macro_expression")
 
 def percent(confidence: float) -> str:
     """A confidence of 0-1 in percent; nothing is ever called certain."""
-    return "over 99 %" if confidence > 0.99 else f"{100 * confidence:.0f} %"
+    return "> 99 %" if confidence > 0.99 else f"{100 * confidence:.0f} %"
 
 
 def unit_name(number: int) -> str:

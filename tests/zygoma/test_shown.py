@@ -10,4 +10,4 @@ from zygoma.shown import percent
 def test_nothing_is_called_certain(confidence: float) -> None:
     assert percent(confidence) != "100 %"
     assert percent(0.421) == "42 %"
-    assert percent(1.0) == "over 99 %"
+    assert percent(1.0) == "> 99 %"

@@ -13,7 +13,7 @@ export function number(value, digits = 0, sign = false) {
 
 /** A confidence of 0-1 in percent; nothing is ever called certain. */
 export function percent(confidence) {
-  return confidence > 0.99 ? "over 99 %" : `${number(100 * confidence)} %`;
+  return confidence > 0.99 ? "> 99 %" : `${number(100 * confidence)} %`;
 }
 
 /** Seconds as h:mm:ss. */
