@@ -168,6 +168,15 @@ class StreamSpec:
         return tuple(channel.label for channel in self.channels)
 
     @property
+    def pace_hz(self) -> float:
+        """Nominal rate; of frames announced as irregular that of their camera; 0 when none is stated.
+
+        Raises:
+            ValueError: ``frame_rate_hz`` of the metadata is no number.
+        """
+        return self.rate_hz or float(self.metadata.get("frame_rate_hz", 0.0))
+
+    @property
     def pixel_count(self) -> int:
         """Columns taken by pixels in front of the listed channels (thermal streams), else 0."""
         if self.kind is Kind.THERMAL and self.frame is not None:

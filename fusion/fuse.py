@@ -179,8 +179,7 @@ class Fusion:
             self._thermal_spec = skin.spec
             self._valence.bind(skin.spec)
         self._thermal.extend(skin)
-        rate_hz = skin.spec.rate_hz or float(skin.spec.metadata.get("frame_rate_hz", "0"))
-        if rate_hz >= _THERMAL_MOTION_HZ:
+        if skin.spec.pace_hz >= _THERMAL_MOTION_HZ:
             for movement in movements:
                 if not movement.provisional:
                     heapq.heappush(self._thermal_movements, (movement.found_s, movement.id, movement))

@@ -140,8 +140,7 @@ class Renumbering:
 
     def __init__(self, spec: StreamSpec) -> None:
         self._name = spec.name
-        # Thermal frames are announced as irregular; their camera's rate stands in its facts.
-        self._rate_hz = spec.rate_hz or float(spec.metadata.get("frame_rate_hz", 0.0))
+        self._rate_hz = spec.pace_hz
         self._shift = 0
         self._end = 0
         self._last_s = float("nan")
