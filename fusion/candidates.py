@@ -47,6 +47,11 @@ class Candidate:
         """Whether none of them can be told by itself."""
         return all(each.vetoes == FAINT for each in self.members)
 
+    @property
+    def clarity(self) -> int:
+        """2 when one of them is clear, 1 when what is not faint is vetoed, 0 when all are faint."""
+        return 0 if self.faint else 1 if self.strongest.vetoes else 2
+
     def overlaps(self, other: Candidate) -> bool:
         """Whether the strongest movements of both go on at the same time for a while."""
         first, second = self.strongest, other.strongest

@@ -30,6 +30,9 @@ MUSCLE_OF_PREFIX = {
 }
 """Muscle under the electrodes of a channel called ``PREFIX_L`` or ``PREFIX_R``."""
 
+UNIT_OF_PREFIX = {"COR": 4, "ZYG": 12, "FRO": 2, "OOC": 6, "LEV": 10, "DAO": 15, "MEN": 17}
+"""The AU that the muscle under a channel's electrodes makes."""
+
 NEIGHBOURS: Mapping[str, frozenset[int]] = MappingProxyType(
     {"COR": frozenset({1, 2, 9}), "ZYG": frozenset({6, 9, 10, 14, 15, 20})}
 )
@@ -41,16 +44,23 @@ _NEIGHBOUR_SHARE = 0.5
 LEAD_S = 0.05
 """EMG leads the visible movement by 30 to 100 ms (electromechanical delay)."""
 
-LEAD_SD_S = 0.05
-"""Spread of the lead: robust SD 48 ms per event between EMG and video onsets (public CASMEMG annotations)."""
+MIDDLE_LEAD_S = 0.07
+"""The same from the middle of a burst to that of the movement: skin returns more slowly than it is pulled."""
 
-WINDOW_S = (-0.10, 0.16)
-"""Leads outside this window do not belong to the movement."""
+LEAD_SD_S = 0.05
+"""Spread of either lead: robust SD 48 ms between EMG and video onsets (public CASMEMG annotations)."""
+
+_DATING_S = 0.25
+"""How badly the picture dates a movement: standard deviation of this over its peak in noise units."""
+
+_WITHIN_SD = 2.5
+"""Leads farther off than this many standard deviations do not belong to the movement."""
 
 _SIDES: dict[str, Side] = {"L": "left", "R": "right"}
 _LARGEST = 6.0
 _ABSENT = -1.2
 _CHANCE_MEMORY_S = 30.0
+_VOLLEY_S = 3.0
 _LONGEST_S = 0.6
 
 _USUAL_SWELL_Z = 3.0
@@ -97,10 +107,13 @@ class EmgEvidence:
 
     Args:
         activity: Rows of the MuscleActivity stream, filled by the caller.
-        explained: Tells bursts that something else accounts for, a blink say: they are no coincidences.
+        explained: Tells bursts that a habit accounts for, a blink say, or speech if the person was silent at
+            the time in question: they are no coincidences.
     """
 
-    def __init__(self, activity: Timeline, explained: Callable[[Burst], bool] = lambda burst: False) -> None:
+    def __init__(
+        self, activity: Timeline, explained: Callable[[Burst, float], bool] = lambda burst, at_s: False
+    ) -> None:
         self._activity = activity
         self._explained = explained
         self._channels: tuple[str, ...] = ()
@@ -131,6 +144,13 @@ class EmgEvidence:
         self.bursts.append(burst)
         if burst.offset_s - burst.onset_s <= _LONGEST_S:
             self._history.setdefault(burst.channel, deque(maxlen=400)).append(burst)
+
+    def explain(self, bursts: Iterable[Burst]) -> None:
+        """Take bursts that an event rests on: they are no coincidences either."""
+        for burst in bursts:
+            history = self._history.get(burst.channel, deque())
+            if burst in history:
+                history.remove(burst)
 
     def forget_before(self, time_s: float) -> None:
         """Let go of bursts that nothing can belong to any more."""
@@ -169,10 +189,11 @@ class EmgEvidence:
         best = EmgSupport(0.0)
         for burst in self.bursts:
             if burst.channel == channel and burst.found_s <= now_s:
-                lead_s = movement.onset_s - burst.onset_s
-                if WINDOW_S[0] <= lead_s <= WINDOW_S[1]:
-                    ratio = self._ratio(burst, lead_s, now_s)
+                density = _lead_density(burst, movement)
+                if density > 0.0:
+                    ratio = self._ratio(burst, density, now_s)
                     if best.burst is None or ratio > best.log_likelihood_ratio:
+                        lead_s = movement.onset_s - burst.onset_s
                         best = EmgSupport(ratio, burst, lead_s, channel=channel)
         if best.burst is None:
             return EmgSupport(self._swell(channel, movement, now_s), channel=channel)
@@ -243,11 +264,9 @@ class EmgEvidence:
         usual = _USUAL_SWELL_Z * min(max(movement.amplitude_px, 0.2), 1.0)
         return quality * _log_swell_ratio(rise, usual, variance, min(chance, 0.5))
 
-    def _ratio(self, burst: Burst, lead_s: float, now_s: float) -> float:
-        """Gaussian lead against bursts that fall anywhere at the channel's own recent rate."""
-        score = (lead_s - LEAD_S) / LEAD_SD_S
-        density = math.exp(-0.5 * score * score) / (LEAD_SD_S * math.sqrt(2.0 * math.pi))
-        ratio = math.log(max(density, 1e-6) / self._chance_per_s(burst.channel, burst.onset_s, now_s))
+    def _ratio(self, burst: Burst, density: float, now_s: float) -> float:
+        """Density of its lead against bursts that fall anywhere at the channel's own recent rate."""
+        ratio = math.log(density / self._chance_per_s(burst.channel, burst.onset_s, now_s))
         ratio += min(1.5, max(0.0, 0.15 * (burst.peak_z - 4.0)))
         if burst.offset_s - burst.onset_s > _LONGEST_S:
             # A long contraction is a macro-expression or tonus; its onset still may fall here.
@@ -255,20 +274,43 @@ class EmgEvidence:
         return burst.quality * max(-1.0, min(_LARGEST, ratio))
 
     def _chance_per_s(self, channel: str, time_s: float, now_s: float) -> float:
-        """Rate at which short bursts came anyway over the last half minute, for no reason that is known."""
-        recent = sum(
-            burst.found_s <= now_s
-            and time_s - _CHANCE_MEMORY_S < burst.onset_s < time_s
-            and not self._explained(burst)
+        """Rate at which short bursts came for no known reason: of late, or just now if that is more."""
+        onsets_s = [
+            burst.onset_s
             for burst in self._history.get(channel, ())
-        )
-        return (recent + 0.5) / _CHANCE_MEMORY_S
+            if burst.found_s <= now_s
+            and time_s - _CHANCE_MEMORY_S < burst.onset_s < time_s
+            and not self._explained(burst, time_s)
+        ]
+        lately = (len(onsets_s) + 0.5) / _CHANCE_MEMORY_S
+        just_now = sum(onset_s > time_s - _VOLLEY_S for onset_s in onsets_s)
+        return max(lately, (just_now - 0.5) / _VOLLEY_S)
 
     def _mean_quality(self, index: int, rows: Sequence[Sequence[float]]) -> float:
         column = self._quality[index]
         if column < 0 or not rows:
             return float(bool(rows))
         return sum(max(row[column], 0.0) for row in rows if row[column] == row[column]) / len(rows)
+
+
+def dating_sd_s(movement: Movement) -> float:
+    """Standard deviation with which the picture dates a movement: the nearer to the noise, the worse."""
+    return _DATING_S / max(movement.z, 1.0)
+
+
+def _lead_density(burst: Burst, movement: Movement) -> float:
+    """Probability density (1/s) of a burst's lead if it caused the movement; 0 when it lies too far off.
+
+    Judged by the onsets and by the middles alike: noise blurs the flanks of a faint movement, of which the
+    middle is known best, and a contraction that goes on for longer shares no more than its onset with it.
+    """
+    sd_s = math.hypot(LEAD_SD_S, dating_sd_s(movement))
+    scores = [(movement.onset_s - burst.onset_s - LEAD_S) / sd_s]
+    if burst.offset_s - burst.onset_s <= _LONGEST_S:
+        middles_s = 0.5 * (movement.onset_s + movement.offset_s - burst.onset_s - burst.offset_s)
+        scores.append((middles_s - MIDDLE_LEAD_S) / sd_s)
+    total = sum(math.exp(-0.5 * score * score) for score in scores if abs(score) <= _WITHIN_SD)
+    return total / (len(scores) * sd_s * math.sqrt(2.0 * math.pi))
 
 
 def _finite_mean(rows: Sequence[Sequence[float]], column: int) -> float | None:

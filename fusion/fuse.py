@@ -17,12 +17,12 @@ import numpy as np
 
 from acquisition.stream import Block, Kind, StreamSpec, empty_block
 from fusion.blinks import BLINK_MARGIN_S, Blinks, is_blink
-from fusion.emg_evidence import EmgEvidence
+from fusion.emg_evidence import UNIT_OF_PREFIX, EmgEvidence, channel_parts
 from fusion.events import FaceEvent
 from fusion.macro_expressions import MacroExpressions, MacroSettings
 from fusion.micro_expressions import MicroExpressions, MicroSettings
 from fusion.neutral import NeutralFace
-from fusion.speech import Speech
+from fusion.speech import LOWER_FACE_UNITS, Speech
 from fusion.timeline import Timeline
 from fusion.valence import ValenceFilter, valence_stream_spec
 from fusion.valence_weights import ValenceWeights
@@ -120,7 +120,7 @@ class Fusion:
         self._blinks = Blinks(spec) if spec is not None else None
         self._emg = Timeline()
         self._thermal = Timeline()
-        self._evidence = EmgEvidence(self._emg, self._is_blink)
+        self._evidence = EmgEvidence(self._emg, self._is_habit)
         self._witness = UnitWitness(spec)
         self._micro = MicroExpressions(
             self._macro, self._blinks, self._evidence, self._speech, self._witness, self.settings.micro
@@ -287,8 +287,13 @@ class Fusion:
     def _warmth(self, time_s: float) -> list[float] | None:
         return self._thermal.newest(time_s - self.settings.thermal_lag_s, self.settings.thermal_max_age_s)
 
-    def _is_blink(self, burst: Burst) -> bool:
-        return self._blinks is not None and is_blink(self._blinks, burst.channel, burst)
+    def _is_habit(self, burst: Burst, at_s: float) -> bool:
+        """Whether a burst was a blink's, or a syllable's while nobody speaks at the time in question."""
+        if self._blinks is not None and is_blink(self._blinks, burst.channel, burst):
+            return True
+        if UNIT_OF_PREFIX.get(channel_parts(burst.channel)[0]) not in LOWER_FACE_UNITS:
+            return False
+        return self._speech.goes_on(burst.onset_s) and not self._speech.goes_on(at_s)
 
     def _finish(self) -> list[FaceEvent]:
         while self._movements:

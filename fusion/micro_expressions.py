@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from fusion.blinks import Blinks, is_blink
 from fusion.candidates import FAINT, MICRO_ONSET_TO_APEX_S, Candidate, duration_criteria, ended, side_of
-from fusion.emg_evidence import LEAD_S, EmgEvidence, EmgSupport
+from fusion.emg_evidence import LEAD_S, LEAD_SD_S, EmgEvidence, EmgSupport, dating_sd_s
 from fusion.events import FaceEvent, TrialType, confidence_of
 from fusion.explanation import Hiding, explain_micro, main_branches, main_muscles
 from fusion.macro_expressions import (
@@ -38,17 +38,17 @@ SNIFF_UNITS = frozenset({9})
 """AUs that a sniff looks like."""
 
 OUTVOTED = frozenset({"gaze", "head", "flicker", "ripple", "faint"})
-"""Vetoes that concern the picture only, which the muscle's EMG may outvote. Blinks, speech, sniffs and
-the edges of expressions are contractions too: EMG cannot tell them from a micro-expression."""
+"""Vetoes that concern the picture only, which a burst may outvote."""
+
+OUTWEIGHED = frozenset({"speech", "sniff"})
+"""Habits that contract muscles too, so that a burst must weigh more. Blinks and the edges of expressions
+bring bursts of their own: EMG cannot tell them from a micro-expression."""
 
 UNSPOKEN = OUTVOTED | {"blink", "sniff"}
 """Vetoes of movements that are no syllable."""
 
-SYMMETRIC = frozenset({"speech", "sniff"})
+SYMMETRIC = OUTWEIGHED
 """Habits that move both sides alike (section 3.2.1): a muscle that fires on one side alone is neither."""
-
-_SURE_Z = 6.0
-"""Peak over noise beyond which the picture tells a movement's times better than the muscle does."""
 
 _STRONG_PEAK = 0.3
 """Intensity of an expression beyond which what moves at its edges, or inside of it, is taken for its own."""
@@ -68,13 +68,14 @@ class MicroSettings:
         spotting_point: The camera's log-likelihood ratio at which a movement alone is as likely as not.
         camera_weight, emg_weight: Log-odds per unit of evidence; fitted to simulated sessions, so that
             confidence is the share of candidates that are true (``zygoma bench fusion``).
-        veto_log_odds: Subtracted for a vetoed movement, whose own evidence counts a third.
+        habit_log_odds: Subtracted for a movement vetoed as speech or a sniff. What the picture says for a
+            vetoed movement does not count.
         second_share: What each further region, or electrode, adds of its own evidence: regions move together
             and sides contract together, so their evidence is not independent.
         together_s: Movements that begin within this time of each other are one event.
         settle_s: An event is decided this long after its offset, when the EMG has had its say.
         doubtful_settle_s: The same for movements of mouth and nose alone, which may turn out to be speech or
-            a sniff, and for faint ones, beside which a clearer one may be found.
+            a sniff, and for faint or vetoed ones, beside which a clearer one may be found.
         patience_s: Longest wait for what is still going on: an open burst, an expression that may mask.
         emg_alone: Whether a burst without visible movement makes a "sub-visible" candidate.
         emg_alone_z: How strong it must be.
@@ -84,7 +85,7 @@ class MicroSettings:
     spotting_point: float = 1.0
     camera_weight: float = 1.6
     emg_weight: float = 1.2
-    veto_log_odds: float = 6.0
+    habit_log_odds: float = 1.0
     second_share: float = 0.3
     together_s: float = 0.06
     settle_s: float = 0.15
@@ -222,20 +223,20 @@ class MicroExpressions:
         since = time_s - candidate.offset_s
         # A syllable or a sniff looks like a movement of its own until the next ones come.
         doubtful = (LOWER_FACE_UNITS | SNIFF_UNITS).issuperset(self._units(candidate.members))
-        doubtful = doubtful or candidate.faint
+        doubtful = doubtful or candidate.clarity < 2
         if (
             since < (settings.doubtful_settle_s if doubtful else settings.settle_s)
             or time_s < candidate.found_s + settings.together_s
         ):
             return False
-        if candidate.faint and any(
-            not other.faint and other.overlaps(candidate) for other in self._candidates
-        ):
+        if any(other.clarity > candidate.clarity and other.overlaps(candidate) for other in self._candidates):
             return False  # It may be a part of what is clearer.
         if since >= settings.patience_s:
             return True
-        if any(candidate.takes(ended(move, time_s), settings.together_s) for move in self._moving.values()):
-            return False
+        for move in self._moving.values():
+            clearer = candidate.clarity < 2 and not move.vetoes and move.onset_s < candidate.offset_s
+            if clearer or candidate.takes(ended(move, time_s), settings.together_s):
+                return False
         if any(
             not activity.closed and activity.duration_s <= MACRO_MINIMUM_S
             for activity in self._near(candidate)
@@ -282,9 +283,12 @@ class MicroExpressions:
         logit = settings.camera_weight * (camera + thermal - settings.spotting_point)
         logit += settings.emg_weight * emg
         if vetoes - {*FAINT}:
-            felt = any(each.burst is not None and not each.neighbour for each in supports)
-            logit -= settings.veto_log_odds + settings.camera_weight * max(0.0, camera) * 2.0 / 3.0
-            if not felt or not OUTVOTED.issuperset(vetoes):
+            # The picture is in doubt, not that a muscle fired just then.
+            felt = any(each.burst is not None and each.log_likelihood_ratio > 0.0 for each in supports)
+            logit -= settings.camera_weight * max(0.0, camera)
+            if not OUTVOTED.issuperset(vetoes):
+                logit -= settings.habit_log_odds
+            if not felt or not OUTVOTED.union(OUTWEIGHED).issuperset(vetoes):
                 logit = -math.inf
         if logit < settings.me_threshold:
             if counted:
@@ -301,8 +305,11 @@ class MicroExpressions:
                 return None  # The action units tell it.
             trial_type = "macro_expression"
         bursts = [support for support in supports if support.burst is not None]
-        if counted and self._sub_visible is not None:
-            self._sub_visible.told(each.burst for each in bursts if each.burst is not None)
+        if counted:
+            rests_on = [each.burst for each in bursts if each.burst is not None]
+            self._emg.explain(rests_on)
+            if self._sub_visible is not None:
+                self._sub_visible.told(rests_on)
         told = self._told_units(members)
         coding = code(told)
         side, asymmetry = side_of(members)
@@ -349,7 +356,7 @@ class MicroExpressions:
             and self._blinks.overlaps(main.onset_s - 0.05, main.apex_s + 0.05)
         ):
             vetoes.add("blink")
-        if LOWER_FACE_UNITS.issuperset(units) and self._speech.around(main.onset_s) >= 2:
+        if LOWER_FACE_UNITS.issuperset(units) and self._speech.goes_on(main.onset_s):
             vetoes.add("speech")
         if any(self._is_edge(activity, main, units) for activity in self._near(candidate)):
             vetoes.add("macro_edge")
@@ -429,13 +436,14 @@ class MicroExpressions:
     def _timed(self, main: Movement, supports: Sequence[EmgSupport], emg_until_s: float) -> Movement:
         """A movement, its times drawn towards those its muscle tells as far as noise hides its flanks."""
         felt = max(supports, key=lambda each: each.log_likelihood_ratio)
-        if felt.log_likelihood_ratio <= 0.0 or (felt.neighbour and main.vetoes != FAINT):
+        doubtful = felt.neighbour and felt.burst is None and main.vetoes != FAINT
+        if felt.log_likelihood_ratio <= 0.0 or doubtful:
             return main
         start_s, end_s = main.onset_s - 2.0 * LEAD_S, main.offset_s - LEAD_S
         span = self._emg.span(felt.channel, start_s, end_s, emg_until_s)
         if span is None:
             return main
-        share = 0.5 * min(1.0, _SURE_Z / max(main.z, 1e-3)) ** 2
+        share = 1.0 / (1.0 + (LEAD_SD_S / dating_sd_s(main)) ** 2)
         onset_s = main.onset_s + share * (span[0] - main.onset_s)
         offset_s = main.offset_s + share * (span[1] - main.offset_s)
         return replace(

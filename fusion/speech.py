@@ -21,6 +21,7 @@ LOWER_FACE_UNITS = frozenset({10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26
 
 _CHAIN_S = 0.7
 _LEAST_SYLLABLES = 3
+_AGAIN = 2
 _KEEP_S = 30.0
 _SAME_S = 0.08
 _OPENING_UNITS = (25, 26)
@@ -88,6 +89,10 @@ class Speech:
             onset_s - before_s <= start <= onset_s + after_s and abs(start - onset_s) >= _SAME_S
             for start, _ in self._syllables
         )
+
+    def goes_on(self, time_s: float) -> bool:
+        """Whether the mouth moves again and again around a time."""
+        return self.around(time_s) >= _AGAIN
 
     def share(self, start_s: float, end_s: float) -> float:
         """Share of a stretch of time that lies inside speech: chains of at least three syllables."""

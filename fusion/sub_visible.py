@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fusion.blinks import Blinks, is_blink
 from fusion.candidates import MICRO_TOTAL_S, asymmetry_of, duration_criteria
-from fusion.emg_evidence import LEAD_S, EmgEvidence, channel_parts
+from fusion.emg_evidence import LEAD_S, UNIT_OF_PREFIX, EmgEvidence, channel_parts
 from fusion.events import FaceEvent, confidence_of
 from fusion.explanation import explain_sub_visible, main_branches, main_muscles
 from fusion.macro_expressions import SYNERGISTS, MacroExpressions
@@ -20,9 +20,6 @@ from fusion.rules import code
 from fusion.speech import LOWER_FACE_UNITS, Speech
 from fusion.witness import UnitWitness
 from processing.findings import Burst, Movement, Side
-
-UNIT_OF_PREFIX = {"COR": 4, "ZYG": 12, "FRO": 2, "OOC": 6, "LEV": 10, "DAO": 15, "MEN": 17}
-"""The AU that the muscle under a channel's electrodes makes."""
 
 _SHORTEST_S = 0.04
 _ALONE_S = 1.0

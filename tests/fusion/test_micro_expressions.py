@@ -102,7 +102,7 @@ def test_overwhelming_emg_outvotes_a_veto_and_says_so() -> None:
     assert "accepted for its EMG against the veto for gaze" in event.explanation
 
 
-@pytest.mark.parametrize("veto", ["blink", "speech", "sniff", "macro_edge"])
+@pytest.mark.parametrize("veto", ["blink", "macro_edge"])
 def test_a_contraction_of_another_kind_is_not_outvoted(veto: str) -> None:
     # EMG cannot tell these from a micro-expression: they are contractions of the same muscles.
     moves = [movement(1, 6.0, vetoes=(veto,), ratio=6.0)]
@@ -110,6 +110,23 @@ def test_a_contraction_of_another_kind_is_not_outvoted(veto: str) -> None:
     fusion, fused = fuse(moves, bursts)
     assert [event for event in micros(fused) if event.evidence_camera] == []
     assert fusion.dropped[veto] == 1
+
+
+@pytest.mark.parametrize("veto", ["speech", "sniff"])
+def test_a_muscle_at_rest_that_fires_once_outweighs_a_doubtful_habit(veto: str) -> None:
+    def found(ratio: float, bursts: list[Burst]) -> list[FaceEvent]:
+        # On both sides: on one side alone it would be no habit at all.
+        smile = movement(1, 12.0, 0.2, "lip_corner", (12,), "both", ratio, (veto,))
+        seen = micros(fuse([smile], bursts)[1])
+        return [event for event in seen if event.vetoes != ("sub-visible",)]
+
+    both = [burst("ZYG_L", 11.95), burst("ZYG_R", 11.95)]
+    chatter = [burst(each.channel, at) for at in (9.1, 9.6, 10.2, 10.7, 11.3) for each in both]
+    (event,) = found(0.5, both)
+    assert event.vetoes == (veto,)
+    assert found(-6.0, both) == []
+    assert found(0.5, []) == []
+    assert found(-1.5, both + chatter) == [] != found(-1.5, both)
 
 
 @pytest.mark.parametrize("veto", ["speech", "sniff"])
