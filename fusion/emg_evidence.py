@@ -138,6 +138,7 @@ class EmgEvidence:
         """Forget the past."""
         self.bursts: list[Burst] = []
         self._history: dict[str, deque[Burst]] = {}
+        self._told: set[Burst] = set()
 
     def add_burst(self, burst: Burst) -> None:
         """Take one burst; they come in the order in which they were found."""
@@ -146,15 +147,13 @@ class EmgEvidence:
             self._history.setdefault(burst.channel, deque(maxlen=400)).append(burst)
 
     def explain(self, bursts: Iterable[Burst]) -> None:
-        """Take bursts that an event rests on: they are no coincidences either."""
-        for burst in bursts:
-            history = self._history.get(burst.channel, deque())
-            if burst in history:
-                history.remove(burst)
+        """Take bursts that an event rests on: they are no coincidences, nor evidence of a second event."""
+        self._told.update(bursts)
 
     def forget_before(self, time_s: float) -> None:
         """Let go of bursts that nothing can belong to any more."""
         self.bursts = [burst for burst in self.bursts if burst.offset_s >= time_s]
+        self._told = {burst for burst in self._told if burst.offset_s >= time_s - _CHANCE_MEMORY_S}
 
     def channels_for(self, unit: int, side: Side) -> list[str]:
         """Channels whose electrodes sit on the muscle of an AU on that side."""
@@ -188,7 +187,7 @@ class EmgEvidence:
         """
         best = EmgSupport(0.0)
         for burst in self.bursts:
-            if burst.channel == channel and burst.found_s <= now_s:
+            if burst.channel == channel and burst.found_s <= now_s and burst not in self._told:
                 density = _lead_density(burst, movement)
                 if density > 0.0:
                     ratio = self._ratio(burst, density, now_s)
@@ -280,6 +279,7 @@ class EmgEvidence:
             for burst in self._history.get(channel, ())
             if burst.found_s <= now_s
             and time_s - _CHANCE_MEMORY_S < burst.onset_s < time_s
+            and burst not in self._told
             and not self._explained(burst, time_s)
         ]
         lately = (len(onsets_s) + 0.5) / _CHANCE_MEMORY_S
