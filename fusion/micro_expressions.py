@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from fusion.blinks import Blinks, is_blink
+from fusion.blinks import Blinks
 from fusion.candidates import FAINT, MICRO_ONSET_TO_APEX_S, Candidate, duration_criteria, ended, side_of
-from fusion.emg_evidence import LEAD_S, LEAD_SD_S, EmgEvidence, EmgSupport, dating_sd_s
+from fusion.emg_evidence import EmgEvidence
 from fusion.events import FaceEvent, TrialType, confidence_of
 from fusion.explanation import Hiding, explain_micro, main_branches, main_muscles
 from fusion.macro_expressions import (
@@ -25,6 +25,7 @@ from fusion.macro_expressions import (
     MacroExpressions,
     salient,
 )
+from fusion.muscle_support import MuscleSupport
 from fusion.rules import code
 from fusion.speech import LOWER_FACE_UNITS, Speech
 from fusion.sub_visible import SubVisible
@@ -121,6 +122,7 @@ class MicroExpressions:
         self._emg = emg
         self._speech = speech
         self._witness = witness
+        self._muscles = MuscleSupport(emg, blinks, witness, self.settings.second_share)
         self.dropped: Counter[str] = Counter()
         """How many candidates were let go, by veto; ``weak`` for those below the operating point, ``told``
         for those that overlap an event."""
@@ -275,9 +277,9 @@ class MicroExpressions:
         camera = main.log_likelihood_ratio + settings.second_share * sum(
             max(0.0, each.log_likelihood_ratio) for each in members[1:]
         )
-        supports = self._emg_supports(members, emg_until_s)
+        supports = self._muscles.of(members, emg_until_s)
         emg = sum((support.log_likelihood_ratio for support in supports), 0.0)
-        if any(self._one_sided(main, each, emg_until_s) for each in supports):
+        if any(self._muscles.one_sided(main, each, emg_until_s) for each in supports):
             vetoes -= SYMMETRIC
         thermal = self._thermal_evidence(main)
         logit = settings.camera_weight * (camera + thermal - settings.spotting_point)
@@ -296,7 +298,7 @@ class MicroExpressions:
             return None
 
         if supports:
-            main = self._timed(main, supports, emg_until_s)
+            main = self._muscles.dated(main, supports, emg_until_s)
         mask = self._mask(candidate, units) if counted else None
         trial_type: TrialType = "micro_expression"
         criteria = duration_criteria(main.offset_s - main.onset_s, main.apex_s - main.onset_s)
@@ -377,85 +379,6 @@ class MicroExpressions:
         # movement only if its AU stands elsewhere afterwards.
         step = self._witness.step(activity.unit, main)
         return activity.peak >= _STRONG_PEAK or abs(step) >= 0.5 * activity.peak
-
-    def _emg_supports(self, members: Sequence[Movement], emg_until_s: float) -> list[EmgSupport]:
-        """The evidence per AU: of the muscle's own electrodes, or else of those next to it.
-
-        Of the further AUs that a movement may stand for, or that took part in it, a burst adds a share.
-        """
-        supports: dict[int, EmgSupport] = {}
-        for member in members:
-            unit = self._witness.best_unit(member)
-            if unit is not None and unit not in supports:
-                found = self._emg_support(member, unit, emg_until_s)
-                if found is not None:
-                    supports[unit] = found
-        used = {each.channel.partition("_")[0] for each in supports.values()}
-        main = members[0]
-        for unit in main.action_units:
-            found = None if unit in supports else self._emg_support(main, unit, emg_until_s)
-            if found is not None and found.burst is not None and found.log_likelihood_ratio > 0.0:
-                muscle = found.channel.partition("_")[0]
-                if muscle not in used:
-                    ratio = self.settings.second_share * found.log_likelihood_ratio
-                    supports[unit] = replace(found, log_likelihood_ratio=ratio)
-                    used.add(muscle)
-        return list(supports.values())
-
-    def _emg_support(self, movement: Movement, unit: int, emg_until_s: float) -> EmgSupport | None:
-        """What electrodes on, or next to, the muscle of one AU say about a movement; None without any."""
-        own = [
-            self._unblinked(self._emg.support(channel, movement, emg_until_s), channel, movement)
-            for channel in self._emg.channels_for(unit, movement.side)
-        ]
-        near = [
-            self._unblinked(self._emg.neighbour_support(channel, movement, emg_until_s), channel, movement)
-            for channel in self._emg.neighbours_of(unit, movement.side)
-        ]
-        if not own and not near:
-            return None
-        heard = sorted(
-            own or near, key=lambda each: (each.burst is None, -each.log_likelihood_ratio, each.channel)
-        )
-        if heard[0].burst is None and heard[0].log_likelihood_ratio <= 0.0:
-            # Both sides miss it: their silence counts once.
-            ratio = sum(each.log_likelihood_ratio for each in heard) / len(heard)
-        else:
-            also = sum(max(0.0, each.log_likelihood_ratio) for each in heard[1:])
-            ratio = heard[0].log_likelihood_ratio + self.settings.second_share * also
-        return replace(heard[0], log_likelihood_ratio=ratio)
-
-    def _one_sided(self, main: Movement, support: EmgSupport, emg_until_s: float) -> bool:
-        """Whether a burst led a movement on its side, and the same muscle of the other side was silent."""
-        muscle, _, side = support.channel.partition("_")
-        if support.burst is None or main.side == "both" or side not in ("L", "R"):
-            return False
-        other = self._emg.support(f"{muscle}_{'R' if side == 'L' else 'L'}", main, emg_until_s)
-        return other.burst is None and other.log_likelihood_ratio < 0.0
-
-    def _timed(self, main: Movement, supports: Sequence[EmgSupport], emg_until_s: float) -> Movement:
-        """A movement, its times drawn towards those its muscle tells as far as noise hides its flanks."""
-        felt = max(supports, key=lambda each: each.log_likelihood_ratio)
-        doubtful = felt.neighbour and felt.burst is None and main.vetoes != FAINT
-        if felt.log_likelihood_ratio <= 0.0 or doubtful:
-            return main
-        start_s, end_s = main.onset_s - 2.0 * LEAD_S, main.offset_s - LEAD_S
-        span = self._emg.span(felt.channel, start_s, end_s, emg_until_s)
-        if span is None:
-            return main
-        share = 1.0 / (1.0 + (LEAD_SD_S / dating_sd_s(main)) ** 2)
-        onset_s = main.onset_s + share * (span[0] - main.onset_s)
-        offset_s = main.offset_s + share * (span[1] - main.offset_s)
-        return replace(
-            main, onset_s=onset_s, apex_s=min(max(main.apex_s, onset_s), offset_s), offset_s=offset_s
-        )
-
-    def _unblinked(self, support: EmgSupport, channel: str, movement: Movement) -> EmgSupport:
-        """The same, but activity of the corrugator that coincides with a blink is the blink's."""
-        if support.log_likelihood_ratio <= 0.0:
-            return support
-        blinked = self._blinks is not None and is_blink(self._blinks, channel, support.burst or movement)
-        return EmgSupport(0.0) if blinked else support
 
     def _thermal_evidence(self, main: Movement) -> float:
         near = [
