@@ -109,7 +109,7 @@ def _action_units(snapshot: Snapshot) -> Panel:
 
 def _picture(row: Mapping[str, float]) -> Text:
     """Head pose, and what speaks against the picture of the face: in full if it is one thing."""
-    pitch, yaw = (number(row.get(f"{angle}_deg", math.nan), "+.0f") for angle in ("pitch", "yaw"))
+    pitch, yaw = (number(row.get(f"{angle}_deg", math.nan), "+z.0f") for angle in ("pitch", "yaw"))
     text = Text(f"pitch {pitch}° yaw {yaw}°")
     doubts = list(words(flags_in(row.get("flags", math.nan))))
     if len(doubts) > 1:
@@ -137,8 +137,8 @@ def _valence(snapshot: Snapshot) -> Panel:
     shares = "  ".join(
         f"{name} {number(100 * row.get(f'share_{name}', math.nan), '.0f')} %" for name in ("camera", "emg")
     )
-    line = Text(f"{number(value, '+.2f')} ±{number(error, '.2f')}   {shares}   arousal ")
-    line.append(number(row.get("arousal", math.nan), "+.2f"))
+    line = Text(f"{number(value, '+z.2f')} ±{number(error, '.2f')}   {shares}   arousal ")
+    line.append(number(row.get("arousal", math.nan), "+z.2f"))
     return Panel(Group(scale, line), title="Valence estimate (95 % interval)", border_style="blue")
 
 
@@ -156,7 +156,7 @@ def _muscles(snapshot: Snapshot) -> Panel:
             Text(label, style="bold"),
             bar(z / 20, 16, "magenta" if bursting else "cyan"),
             f"{number(row.get(f'{label}_envelope_uv', math.nan), '5.1f')} µV",
-            f"z {number(z, '+5.1f')}",
+            f"z {number(z, '+z5.1f')}",
             Text("burst" if bursting else "     ", style="bold magenta"),
             _light(quality),
             Text(snapshot.quality_words.get(label, "").partition(": ")[2], style="dim"),
@@ -176,8 +176,8 @@ def _skin(snapshot: Snapshot) -> Panel:
         table.add_row(
             region.replace("_", " "),
             f"{number(temperature, '5.2f')} °C",
-            f"Δ {number(delta, '+.2f')}",
-            f"{number(1000 * slope, '+.0f')} m°C/s",
+            f"Δ {number(delta, '+z.2f')}",
+            f"{number(1000 * slope, '+z.0f')} m°C/s",
             _light(row.get(f"{region}_valid", math.nan)),
         )
     title = "Skin  [yellow]shutter (FFC)[/yellow]" if row.get("ffc", 0.0) > 0 else "Skin"

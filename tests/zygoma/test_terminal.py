@@ -107,6 +107,7 @@ def test_a_bar_always_has_its_width(value: float, reverse: bool) -> None:
 def test_an_unknown_number_is_a_dash() -> None:
     assert number(math.nan, ".2f").strip() == "–"
     assert number(0.5, ".2f") == "0.50"
+    assert number(-0.2, "+z.0f") == "+0"
 
 
 def test_what_speaks_against_the_picture_is_said() -> None:
