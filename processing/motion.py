@@ -1,8 +1,9 @@
 """Movement of the face's skin, region by region, with the head's own motion removed.
 
 `RegionMotion` follows about 26 small windows by Lucas-Kanade from a keyframe that is renewed about every
-second, fits the head's rigid motion to seven of them, and reports what the others did beyond it. Landmarks
-only place the windows at a keyframe and start the search, so that their jitter does not enter the answer.
+second, fits the head's rigid motion to seven of them and to those that go along, and reports what each did
+beyond it. Landmarks only place the windows at a keyframe and start the search, so that their jitter does not
+enter the answer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.stream import Channel
-from processing.motion_context import CONTEXT_CHANNELS, eye_context_px, eye_distance_px, eye_line
+from processing.motion_context import (
+    CONTEXT_CHANNELS,
+    MOST_MISFIT_PX,
+    eye_context_px,
+    eye_distance_px,
+    eye_line,
+)
 from processing.motion_head import beyond_head, new_head, predict
 from processing.motion_kernel import cut_windows, new_windows, track_windows
 from processing.motion_regions import EXPRESSIVE, IOD_REFERENCE_PX, RIGID, Region
@@ -49,7 +56,7 @@ class MotionSettings:
     keyframe_min_s: float = 0.2
     keyframe_rotation_rad: float = 0.03
     keyframe_scale: float = 0.03
-    keyframe_residual_px: float = 0.25
+    keyframe_residual_px: float = MOST_MISFIT_PX
     blur_px: float = 0.75
     max_iod_px: float = 130.0
     lowest_correlation: float = 0.5
@@ -236,7 +243,9 @@ class RegionMotion:
         # The middle one of an odd number of references.
         correlation = float(np.sort(self._windows.correlation[_EXPRESSIVE_COUNT:])[len(RIGID) // 2])
         quality = (
-            max(correlation, 0.0) ** 2 * min(1.0, 0.25 / max(residual, 1e-6)) / (1.0 + (speed / 50.0) ** 2)
+            max(correlation, 0.0) ** 2
+            * min(1.0, MOST_MISFIT_PX / max(residual, 1e-6))
+            / (1.0 + (speed / 50.0) ** 2)
         )
         row[regions:] = (
             *eye_context_px(points),

@@ -33,7 +33,7 @@ CONTEXT_CHANNELS = (
 landmarks), the head's position since tracking began, mean grey level 0-1, and how far the rows are to be
 trusted."""
 
-MOST_MISFIT_PX = 0.25
+MOST_MISFIT_PX = 0.33
 FASTEST_HEAD_PX_S = 25.0
 """Beyond this misfit of the rigid head, or this speed of it (px and px/s at IOD 100), what a region did
 cannot be told from what the head did."""

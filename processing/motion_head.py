@@ -21,14 +21,16 @@ class Head(NamedTuple):
     """The rigid head since the keyframe.
 
     Attributes:
+        references: How many windows move (almost) only with the head: the last ones.
         model: Place of every window relative to the middle of the references (x, y, z), px at the reference
-            size [R, 3]; the last N are the references.
+            size [R, 3].
         pose: tx, ty, s, r, a, b of `fit_rigid`, same units [6].
         nonrigid: What every window did beyond the head, working px [R, 2].
-        weights: Of the references in the fit [N].
-        matrix, right, sizes, trust, observed: Scratch [6, 6], [6], [N], [N], [N, 2].
+        weights: Of the windows in the fit [R].
+        matrix, right, sizes, trust, observed: Scratch [6, 6], [6], [R], [R], [R, 2].
     """
 
+    references: int
     model: F64
     pose: F64
     nonrigid: F64
@@ -43,15 +45,16 @@ class Head(NamedTuple):
 def new_head(windows: int, references: int) -> Head:
     """A head that has not moved."""
     return Head(
+        references=references,
         model=np.zeros((windows, 3)),
         pose=np.zeros(6),
         nonrigid=np.zeros((windows, 2)),
-        weights=np.zeros(references),
+        weights=np.zeros(windows),
         matrix=np.zeros((6, 6)),
         right=np.zeros(6),
-        sizes=np.zeros(references),
-        trust=np.zeros(references),
-        observed=np.zeros((references, 2)),
+        sizes=np.zeros(windows),
+        trust=np.zeros(windows),
+        observed=np.zeros((windows, 2)),
     )
 
 
@@ -96,7 +99,7 @@ def predict(head: Head, windows: Windows, stable_then: F64, stable_now: F64, to_
     cos /= square
     sin /= square
     regions = windows.centers.shape[0]
-    references = head.weights.shape[0]
+    references = head.references
     jump_x = jump_y = 0.0
     for r in range(regions):
         px, py = windows.centers[r, 0] - then_x, windows.centers[r, 1] - then_y
@@ -125,7 +128,7 @@ def beyond_head(
     max_nonrigid_px: float,
     turn_ridge_px2: float,
 ) -> float:
-    """Fit the head's motion to the references and note what every window did beyond it.
+    """Fit the head's motion to what goes along with it and note what every window did beyond it.
 
     Args:
         head: Updated. A window that was lost stays where it was on the head: better no movement than a wrong
@@ -138,17 +141,16 @@ def beyond_head(
         Weighted root mean square misfit of the references, px; 99 when there are too few.
     """
     regions = windows.centers.shape[0]
-    references = head.weights.shape[0]
-    first = regions - references
-    for i in range(references):
-        seen = windows.correlation[first + i]
-        head.trust[i] = seen if seen > lowest_correlation else 0.0
-        head.observed[i, 0] = windows.displacement[first + i, 0] * to_reference
-        head.observed[i, 1] = windows.displacement[first + i, 1] * to_reference
+    for r in range(regions):
+        seen = windows.correlation[r]
+        head.trust[r] = seen if seen > lowest_correlation else 0.0
+        head.observed[r, 0] = windows.displacement[r, 0] * to_reference
+        head.observed[r, 1] = windows.displacement[r, 1] * to_reference
     residual = fit_rigid(
-        head.model[first:],
+        head.model,
         head.observed,
         head.trust,
+        head.references,
         0.05,
         turn_ridge_px2,
         4,
@@ -195,6 +197,7 @@ def fit_rigid(
     points: F64,
     displacement: F64,
     trust: F64,
+    references: int,
     scale_floor_px: float,
     ridge: float,
     rounds: int,
@@ -204,16 +207,22 @@ def fit_rigid(
     right: F64,
     sizes: F64,
 ) -> float:
-    """Robust head motion from the references: shift, scale, roll, and the parallax of yaw and pitch.
+    """Robust head motion: shift, scale, roll, and the parallax of yaw and pitch.
 
     Iteratively re-weighted least squares with Cauchy weights (scale 1.5 median residual + floor) of
     ``dx = tx + s x - r y + a z`` and ``dy = ty + r x + s y + b z``: a similarity, and under scaled
     orthography the first order of a turn of the head, which shifts points by their depth z.
 
+    The references alone decide the first round, and the scale of every round. From the second on each point
+    counts that goes along with them: at any moment most of the face is at rest, its brows, lids and lips
+    have more texture than the smooth skin of the references, and what few windows cannot tell of the head's
+    motion would be noise that moves the whole face together.
+
     Args:
-        points: References [N, 3] relative to the face centre, px at IOD 100.
+        points: [N, 3] relative to the face centre, px at IOD 100; the last ones are the references.
         displacement: Their displacements [N, 2], same units.
         trust: Prior weight of each [N]; 0 leaves it out.
+        references: How many points are.
         scale_floor_px: Floor of the Cauchy scale.
         ridge: Penalty of a and b, in squared px of depth: how hard a turn of the head is to believe.
         rounds: Rounds of re-weighting.
@@ -222,11 +231,12 @@ def fit_rigid(
         matrix, right, sizes: Scratch [6, 6], [6], [N].
 
     Returns:
-        Weighted root mean square residual, px; 99 when there are too few references.
+        Weighted root mean square residual of the references, px; 99 when there are too few.
     """
     count = points.shape[0]
+    first = count - references
     for i in range(count):
-        weights[i] = trust[i]
+        weights[i] = trust[i] if i >= first else 0.0
     residual = 99.0
     for _ in range(rounds):
         for i in range(6):
@@ -238,7 +248,8 @@ def fit_rigid(
             w = weights[i]
             x, y, z = points[i, 0], points[i, 1], points[i, 2]
             u, v = displacement[i, 0], displacement[i, 1]
-            total += w
+            if i >= first:
+                total += w
             matrix[0, 0] += w
             matrix[0, 2] += w * x
             matrix[0, 3] -= w * y
@@ -279,11 +290,12 @@ def fit_rigid(
             u = displacement[i, 0] - (pose[0] + pose[2] * x - pose[3] * y + pose[4] * z)
             v = displacement[i, 1] - (pose[1] + pose[3] * x + pose[2] * y + pose[5] * z)
             sizes[i] = np.sqrt(u * u + v * v)
-            # Squared weights: what a moving reference does is not the head's misfit.
-            square += weights[i] * weights[i] * sizes[i] * sizes[i]
-            mass += weights[i] * weights[i]
+            if i >= first:
+                # Squared weights: what a moving reference does is not the head's misfit.
+                square += weights[i] * weights[i] * sizes[i] * sizes[i]
+                mass += weights[i] * weights[i]
         residual = np.sqrt(square / mass)
-        scale = 1.5 * _median(sizes, trust) + scale_floor_px
+        scale = 1.5 * _median(sizes[first:], trust[first:]) + scale_floor_px
         for i in range(count):
             ratio = sizes[i] / scale
             weights[i] = trust[i] / (1.0 + ratio * ratio)

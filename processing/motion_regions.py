@@ -63,7 +63,7 @@ RIGID: tuple[Region, ...] = (
     Region("forehead", (151,), 20, 14),
     *_pair("zygoma", (227,), (447,), (12, 14)),
 )
-"""Regions that move (almost) only with the head; the rigid reference is fitted to them."""
+"""Regions that move (almost) only with the head: they say which of the others are at rest."""
 
 
 def base_name(region: str) -> str:
