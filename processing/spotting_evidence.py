@@ -60,6 +60,9 @@ _CLOSURE, _GAZE_PX, _LIGHT_SWING = 0.35, 1.2, 0.15
 """Beyond these (share of the lid gap, px, share of the mean grey level) the picture cannot be trusted where
 the movement was, however well it stands out; nor beyond what `motion_context.usable` allows the head."""
 
+_LEAST_TAKEN = 1.0
+"""Log-odds that a distractor must take away to be suspected: noise alone looks a little like each of them."""
+
 _BLINKING = 0.2
 """Share of the lid gap from which lids that move may well be blinking."""
 
@@ -163,22 +166,31 @@ def judge(
     }
     parts = {name: weight * features[name] for name, weight in WEIGHTS.items()}
     ratio = float(sum(parts.values())) + BIAS
-    against: dict[str, float] = {}
-    for name, cause in CAUSES.items():
-        against[cause] = against.get(cause, 0.0) + min(parts[name], 0.0)
-    vetoes: tuple[str, ...] = ()
-    but_for_distractors = ratio - sum(against.values()) >= threshold
-    told = but_for_distractors or ratio >= faint
-    if but_for_distractors and ratio < threshold:
-        # It would be reported without them: what remains is to say which of them it may be.
-        worst = min(against.values())
-        vetoes = tuple(cause for cause, amount in against.items() if amount <= 0.5 * worst)
-    elif ratio < threshold:
-        vetoes = ("faint",)
+    suspects = _suspects(ratio, parts, threshold)
+    told = bool(suspects) or ratio >= min(threshold, faint)
+    vetoes = suspects if suspects or ratio >= threshold else ("faint",)
     if told:
         vetoes = tuple(dict.fromkeys((*vetoes, *_present(best, around))))
     z = np.sqrt(((seen.displacement / seen.error) ** 2).sum(axis=1))
     return Judgement(ratio, around.quality, vetoes, told, seen, z, features)
+
+
+def _suspects(ratio: float, parts: Mapping[str, float], threshold: float) -> tuple[str, ...]:
+    """The likeliest distractors that keep a movement below the threshold; none if it is too weak anyhow.
+
+    Args:
+        ratio: Its log-likelihood ratio.
+        parts: What each feature adds to that.
+        threshold: See `judge`.
+    """
+    taken = {
+        cause: sum(min(parts[name], 0.0) for name in CAUSES if CAUSES[name] == cause)
+        for cause in dict.fromkeys(CAUSES.values())
+    }
+    taken = {cause: amount for cause, amount in taken.items() if amount <= -_LEAST_TAKEN}
+    if not ratio < threshold <= ratio - sum(taken.values()):
+        return ()
+    return tuple(cause for cause, amount in taken.items() if amount <= 0.5 * min(taken.values()))
 
 
 def units_of(seen: Seen) -> tuple[int, ...]:

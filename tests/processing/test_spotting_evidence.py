@@ -7,7 +7,7 @@ import pytest
 
 from processing.spotting_anatomy import REGIONS, WATCHED
 from processing.spotting_context import Trail
-from processing.spotting_evidence import BIAS, CAUSES, WEIGHTS, _fit, pulse_shape, units_of
+from processing.spotting_evidence import BIAS, CAUSES, WEIGHTS, _fit, _suspects, pulse_shape, units_of
 from processing.spotting_habits import Seen, habit, repetition
 from processing.spotting_kernel import FLANK_EXTRAPOLATION
 from processing.spotting_patterns import BLINKS, EXPRESSIONS, JAW_OPENS, LOOKS, match
@@ -142,3 +142,17 @@ def test_a_movement_is_named_by_what_the_whole_face_did():
     assert units_of(brows) == (1, 2)
     assert units_of(sight("upper_lid", 5.0, 1.0)) == (5,)
     assert units_of(sight("lower_lid", 5.0, 1.0)) == (7,)
+
+
+def test_a_distractor_is_suspected_only_of_what_it_could_have_done():
+    def suspects(ratio, **parts):
+        return _suspects(ratio, {**dict.fromkeys(CAUSES, 0.0), **parts}, 1.0)
+
+    assert suspects(0.5, jaw_opens=-0.7, jaw_busy=-0.6) == ("speech",)
+    assert suspects(-0.5, jaw_opens=-2.0, again_nose=-1.5, nod=-1.0) == ("sniff", "speech", "head")
+    assert suspects(-0.5, jaw_opens=-2.5, step=-1.1) == ("speech",)
+    # As much as noise may take, though without it the movement would be reported.
+    assert suspects(0.5, jaw_opens=-0.4, jaw_busy=-0.4, step=-0.9) == ()
+    # Reported all the same, and too weak by itself.
+    assert suspects(1.2, jaw_opens=-3.0) == ()
+    assert suspects(-3.0, jaw_opens=-2.0) == ()
