@@ -101,17 +101,20 @@ def lid_tightening_error(error: float, gap: float) -> float:
 _SLACK, _TIGHT = 0.03, 0.33
 """Closure at which AU7 begins and is full."""
 
+_CLOSING = (0.12, 0.25)
+"""Closure by the upper lid alone from which AU7 gives way to closing, and by which it has."""
+
 
 def lid_tightening(lids: tuple[float, float], rest: tuple[float, float]) -> float:
     """AU7 of one eye, 0-1.
 
-    Lids tighten by the lower lid's rise as well; when gaze falls, the upper lid falls alone. As the eye
-    closes further, tightening gives way to closing.
+    Lids tighten by the lower lid's rise as well; when gaze falls, the upper lid falls alone. What falls far
+    is an eye that closes.
     """
-    closure = lid_closure(lids, rest)
     risen, fallen = max(0.0, lids[1] - rest[1]), max(0.0, rest[0] - lids[0])
     shared = rise(risen / max(risen + fallen, 1e-6), 0.1, 0.35)
-    return rise(closure, _SLACK, _TIGHT) * (1.0 - rise(closure, 0.4, 0.7)) * shared
+    closing = rise(lid_closure((rest[0] - fallen, rest[1]), rest), *_CLOSING)
+    return rise(lid_closure(lids, rest), _SLACK, _TIGHT) * (1.0 - closing) * shared
 
 
 _BROWS = ((107, 55, 105, 52), (336, 285, 334, 282))

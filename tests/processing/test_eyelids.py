@@ -42,6 +42,14 @@ def test_lids_tighten_from_below_not_when_gaze_falls() -> None:
     assert lid_tightening((0.2, -0.1), REST) == 0.0
 
 
+def test_an_upper_lid_that_falls_far_closes_the_eye_whatever_the_lower_does() -> None:
+    squint = (REST[0] - 0.03, REST[1] + 0.06)
+    closing = (REST[0] - 0.1, REST[1] + 0.06)
+    assert lid_closure(closing, REST) > lid_closure(squint, REST)
+    assert lid_tightening(squint, REST) > 0.5
+    assert lid_tightening(closing, REST) == 0.0
+
+
 def test_a_lid_that_a_raised_brow_takes_along_does_not_open_the_eye() -> None:
     lifted = (REST[0] + 0.02, REST[1])
     assert lid_opening(lifted, REST, 0.0) > 0.5
