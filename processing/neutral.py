@@ -55,7 +55,7 @@ _SWITCH_RATIO = 1.5
 """How much longer another state must have been dwelt in to become the neutral ..."""
 
 _SWITCH_LEAST_S = 2.0
-_SWITCH_EARLY_S, _GLIMPSE_S = 0.3, 0.1
+_SWITCH_EARLY_S, _GLIMPSE_S = 0.15, 0.1
 """... and how long at least, when the present one was seen for no more than a glimpse: the first frames may
 show a face that is not yet found well."""
 

@@ -78,6 +78,12 @@ def test_a_face_found_badly_in_the_first_frames_is_soon_replaced() -> None:
     assert level_of(estimator) == pytest.approx(0.0, abs=0.002)
 
 
+def test_a_short_rest_after_badly_found_frames_comes_before_the_expression_that_follows() -> None:
+    estimator = NeutralEstimator()
+    feed(estimator, [0.1] * 3 + [0.0] * 8 + list(np.linspace(0, 0.2, 10)) + [0.2] * 15)
+    assert level_of(estimator) == pytest.approx(0.0, abs=0.003)
+
+
 def test_a_long_smile_is_no_rest() -> None:
     estimator = NeutralEstimator()
     feed(estimator, [0.0] * 45)
