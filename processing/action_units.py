@@ -30,7 +30,7 @@ from processing.eyelids import (
 )
 from processing.head_turn import straighten
 from processing.landmarks import FaceObservation
-from processing.mouth import jaw_drop, lip_gap, mouth_opening, opening_errors
+from processing.mouth import jaw_drop, lifted_lip, lip_gap, mouth_opening, opening_errors
 from processing.muscle_model import (
     ACTIVATIONS,
     Activation,
@@ -113,7 +113,7 @@ _ERROR_COLUMNS = tuple(
 
 _SIDED_COLUMNS = tuple((_COLUMN[f"AU{au}"], *_side_columns(au)) for au in TWO_SIDED)
 _CHEEK, _LID_TIGHT, _NOSE, _SMILE, _DIMPLE, _FROWN = (_side_columns(au) for au in (6, 7, 9, 12, 14, 4))
-_LID_UP = _side_columns(5)
+_LID_UP, _LIP_UP = _side_columns(5), _side_columns(10)
 _CLOSED, _BLINK = _side_columns(43), _side_columns(45)
 _EYELID = tuple(_COLUMN[f"blink_{side}"] for side in SIDES)
 _OPENING = tuple(_COLUMN[f"AU{au}"] for au in (25, 26, 27))
@@ -293,9 +293,11 @@ class ActionUnitEstimator:
         speed = self._motion(points_px, face, pose.iod_px, time_s)
 
         strengths: list[float] = np.bincount(_SUM_OF, activations, ROW_LENGTH).tolist()
-        self._smile(strengths)
+        jaw = jaw_drop(displacement)
+        self._smile(strengths, lifted_lip(displacement, jaw))
         levels = [strength if strength <= _KNEE else intensity(strength) for strength in strengths]
-        self._mouth(levels, displacement, activations, person.model)
+        gap = lip_gap(displacement) - float(person.model.lip_gap @ (activations * _LIP_MUSCLES))
+        self._mouth(levels, gap, jaw)
         self._eyes(levels, lid_heights(face), person.lids, brow_rises(displacement), time_s)
         if gray is not None:
             resting = max(levels) < _RESTING
@@ -376,8 +378,12 @@ class ActionUnitEstimator:
         return found
 
     @staticmethod
-    def _smile(levels: list[float]) -> None:
+    def _smile(levels: list[float], lifted: tuple[float, float]) -> None:
         """What a smile brings about that is not an action of its own, taken off the muscles' strengths."""
+        for smile, lip, share in zip(_SMILE, _LIP_UP, lifted, strict=True):
+            # What lifts the middle of the lip more than its corners is none.
+            levels[lip] += share * levels[smile]
+            levels[smile] *= 1.0 - share
         for smile, dimple, frown, nose in zip(_SMILE, _DIMPLE, _FROWN, _NOSE, strict=True):
             # A smile widens the mouth: beside a risen corner the outward pull is the smile's, not a dimple's.
             widened = levels[dimple] * rise(levels[smile], 0.25, 0.55)
@@ -392,21 +398,14 @@ class ActionUnitEstimator:
             levels[column] = max(0.0, own - _CROSS_TALK * other) / (1.0 - _CROSS_TALK)
 
     @staticmethod
-    def _mouth(
-        levels: list[float],
-        displacement: NDArray[np.float64],
-        activations: NDArray[np.float64],
-        model: InverseModel,
-    ) -> None:
-        explained = float(model.lip_gap @ (activations * _LIP_MUSCLES))
-        jaw = jaw_drop(displacement)
-        for column, level in zip(
-            _OPENING, mouth_opening(lip_gap(displacement) - explained, jaw), strict=True
-        ):
+    def _mouth(levels: list[float], gap: float, jaw: float) -> None:
+        for column, level in zip(_OPENING, mouth_opening(gap, jaw), strict=True):
             levels[column] = level
         sharp = 1.0 / (1.0 + (jaw / 0.35) ** 2)
         for column in _JAW_BLURRED:
             levels[column] *= sharp
+        # Lips that funnel part: half of a strong funnel's opening is its own.
+        levels[_COLUMN["AU25"]] *= 1.0 - 0.5 * rise(levels[_COLUMN["AU22"]], 0.2, 0.6)
 
     def _eyes(
         self,

@@ -40,6 +40,31 @@ def lip_gap(displacement: NDArray[np.float64]) -> float:
     return float(displacement[INNER_LOWER_LIP, 1]) - float(displacement[INNER_UPPER_LIP, 1])
 
 
+_LIP_CENTRE, _NOSE_BASE, _CORNERS = 0, 2, (61, 291)
+_CORNER_PER_JAW = 0.44
+"""How far a corner of the mouth falls with the jaw; see `processing.muscle_fields.jaw_share`."""
+
+_LEAST_LIFT_IOD = 0.01
+
+
+def lifted_lip(displacement: NDArray[np.float64], jaw: float) -> tuple[float, float]:
+    """Whether the upper lip is raised by its levator and not by a smile, 0-1, at the right corner, the left.
+
+    The levator lifts the middle of the lip most, a smile its corners (FACS manual, AU10 and AU12).
+
+    Args:
+        displacement: Of the landmarks [478, 2], IOD.
+        jaw: Its fall, see `jaw_drop`: it takes the corners down.
+    """
+    base = float(displacement[_NOSE_BASE, 1])
+    middle = base - float(displacement[_LIP_CENTRE, 1])
+    right, left = (
+        max(_LEAST_LIFT_IOD, base - float(displacement[corner, 1]) + _CORNER_PER_JAW * jaw)
+        for corner in _CORNERS
+    )
+    return rise(middle, right, 1.4 * right), rise(middle, left, 1.4 * left)
+
+
 def mouth_opening(gap: float, jaw: float) -> tuple[float, float, float]:
     """Intensities of AU25, AU26 and AU27.
 

@@ -108,6 +108,17 @@ def test_a_one_sided_smile_stays_on_its_side(side: str) -> None:
     assert value(row, "AU12") == value(row, f"AU12_{side}")
 
 
+def test_a_lip_lifted_by_its_levator_is_no_smile_though_the_corners_follow() -> None:
+    smile, lift = (
+        act(f"{muscle}_left{course}", 1.0) + act(f"{muscle}_right{course}", 1.0)
+        for muscle, course in (("zygomaticus_major", "_4"), ("levator_labii", ""))
+    )
+    assert value(estimator().update(seen(0.5 * smile), 0.0), "AU12") > 0.2
+    row = estimator().update(seen(0.5 * smile + lift), 0.0)
+    assert value(row, "AU10") > 0.6
+    assert value(row, "AU12") < 0.05
+
+
 def test_intensity_grows_with_the_movement_and_never_leaves_0_to_1() -> None:
     levels = [
         value(estimator().update(seen(act("mentalis", level)), 0.0), "AU17") for level in (0.2, 0.5, 0.8, 3.0)

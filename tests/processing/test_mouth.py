@@ -3,8 +3,11 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from processing.mouth import mouth_opening
+from processing.mouth import jaw_drop, lifted_lip, mouth_opening
+from processing.muscle_model import ACTIVATIONS, displacement_fields
+from tests.processing.portraits import neutral
 
 gaps, drops = st.floats(-0.1, 0.6), st.floats(0.0, 0.8)
 
@@ -44,3 +47,34 @@ def test_a_jaw_that_falls_further_opens_the_mouth_further(gap: float, jaw: float
     _, dropped_more, stretched_more = mouth_opening(gap, jaw + more)
     assert stretched_more >= stretched
     assert stretched_more > 0.0 or dropped_more >= dropped
+
+
+def pulled(*units: int, sides: tuple[str, ...] = ("left", "right", "both")) -> NDArray[np.float64]:
+    """Every action unit's usual course at full contraction."""
+    fields = displacement_fields(neutral().points)
+    return np.sum(
+        [
+            field
+            for field, activation in zip(fields, ACTIVATIONS, strict=True)
+            if activation.muscle.action_unit in units and activation.side in sides and not activation.index
+        ],
+        axis=0,
+    )
+
+
+def test_a_levator_lifts_the_lip_and_a_smile_its_corners() -> None:
+    assert lifted_lip(pulled(10), 0.0) == (1.0, 1.0)
+    assert lifted_lip(pulled(12), 0.0) == (0.0, 0.0)
+    assert lifted_lip(np.zeros((478, 2)), 0.0) == (0.0, 0.0)
+
+
+def test_a_smile_with_an_open_mouth_is_still_one() -> None:
+    laugh = pulled(12, 26)
+    assert jaw_drop(laugh) > 0.2
+    assert lifted_lip(laugh, jaw_drop(laugh)) == (0.0, 0.0)
+
+
+@given(st.floats(0.5, 1.0))
+def test_a_one_sided_smile_is_told_on_its_side(level: float) -> None:
+    right, _ = lifted_lip(level * pulled(12, sides=("right",)), 0.0)
+    assert right == 0.0
