@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.stream import Channel
-from processing.appearance import Wrinkles, wrinkle_edges
+from processing.appearance import Wrinkles, bared_crow_feet, wrinkle_edges
 from processing.eyelids import (
     SIDES,
     Blinking,
@@ -301,7 +301,8 @@ class ActionUnitEstimator:
         self._eyes(levels, lid_heights(face), person.lids, brow_rises(displacement), time_s)
         if gray is not None:
             resting = max(levels) < _RESTING
-            self._skin(levels, self._wrinkles.update(wrinkle_edges(gray, points_px), resting, time_s))
+            growth = self._wrinkles.update(wrinkle_edges(gray, points_px), resting, time_s)
+            self._skin(levels, growth, bared_crow_feet(displacement))
         for both, right, left in _SIDED_COLUMNS:
             # As in FACS, an asymmetric action is as strong as its stronger side.
             levels[both] = max(levels[right], levels[left])
@@ -430,11 +431,11 @@ class ActionUnitEstimator:
             levels[_CHEEK[eye]] *= 1.0 - 0.8 * rise(closure, 0.35, 0.8)
 
     @staticmethod
-    def _skin(levels: list[float], growth: list[float]) -> None:
+    def _skin(levels: list[float], growth: list[float], bared: tuple[float, float]) -> None:
         """Crow's feet speak for raised cheeks; wrinkles beside the nose only confirm what landmarks saw."""
         for eye in range(2):
             open_share = 1.0 - rise(levels[_EYELID[eye]], 0.25, 0.6)
-            levels[_CHEEK[eye]] += 0.8 * open_share * rise(growth[eye], 0.02, 0.4)
+            levels[_CHEEK[eye]] += 0.8 * bared[eye] * open_share * rise(growth[eye], 0.02, 0.4)
             seen = rise(levels[_NOSE[eye]], 0.03, 0.15)
             levels[_NOSE[eye]] += 0.5 * seen * rise(growth[2 + eye], 0.02, 0.4)
 

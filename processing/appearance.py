@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from processing.eyelids import rise
 from processing.muscle_fields import IRISES, LIPS
 from processing.pose import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 
@@ -106,6 +107,24 @@ def wrinkle_edges(gray: NDArray[np.uint8], points_px: NDArray[np.float64]) -> ND
     out = np.empty(len(_ANCHORS))
     _edges(gray, points_px, _EYES, _CONTRAST_POINTS, _ANCHORS, _OFFSETS, _HALVES, _SAMPLES, out)
     return out
+
+
+_BROW_TAILS = ((70, 46), (300, 276))
+_COVERING_IOD = (0.02, 0.05)
+"""Movement of a brow's tail from which it makes edges of its own beside the eye, and all of them."""
+
+
+def bared_crow_feet(displacement: NDArray[np.float64]) -> tuple[float, float]:
+    """Share of the change beside the right eye, the left, that is the skin's and not the moving brow's.
+
+    Args:
+        displacement: Of the landmarks [478, 2], IOD.
+    """
+    right, left = (
+        abs(sum(float(displacement[i, 1]) for i in tail) / len(tail) - float(displacement[canthus, 1]))
+        for tail, canthus in zip(_BROW_TAILS, _CROW_FEET[0], strict=True)
+    )
+    return 1.0 - rise(right, *_COVERING_IOD), 1.0 - rise(left, *_COVERING_IOD)
 
 
 class Wrinkles:

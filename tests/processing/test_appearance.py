@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from processing.appearance import Wrinkles, wrinkle_edges
+from processing.appearance import Wrinkles, bared_crow_feet, wrinkle_edges
 from tests.processing.portraits import observation, portrait
 
 
@@ -61,3 +61,14 @@ def test_a_lost_patch_says_nothing() -> None:
     for k in range(10):
         wrinkles.update(np.zeros(4), True, k / 30)
     assert wrinkles.update(np.array([np.nan, 9.0, 9.0, 9.0]), True, 1.0) == [0.0] * 4
+
+
+def test_a_brow_that_moves_over_the_crow_feet_hides_them_on_its_side() -> None:
+    moved = np.zeros((478, 2))
+    assert bared_crow_feet(moved) == (1.0, 1.0)
+    moved[[70, 46], 1] = 0.06  # falls, on the subject's right
+    moved[[300, 276], 1] = -0.03
+    right, left = bared_crow_feet(moved)
+    assert right == 0.0
+    assert 0.0 < left < 1.0
+    assert bared_crow_feet(np.full((478, 2), 0.1)) == (1.0, 1.0)  # a head that slipped moves no brow
