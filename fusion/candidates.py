@@ -48,14 +48,21 @@ class Candidate:
         return all(each.vetoes == FAINT for each in self.members)
 
     @property
-    def clarity(self) -> int:
-        """2 when one of them is clear, 1 when what is not faint is vetoed, 0 when all are faint."""
-        return 0 if self.faint else 1 if self.strongest.vetoes else 2
+    def clarity(self) -> tuple[int, float]:
+        """Orders candidates: one with a clear movement, one vetoed, one all faint; then by evidence."""
+        strongest = self.strongest
+        rank = 0 if self.faint else 1 if strongest.vetoes else 2
+        return rank, strongest.log_likelihood_ratio
 
-    def overlaps(self, other: Candidate) -> bool:
-        """Whether the strongest movements of both go on at the same time for a while."""
+    @property
+    def clear(self) -> bool:
+        """Whether nothing speaks against one of them."""
+        return any(not each.vetoes for each in self.members)
+
+    def nears(self, other: Candidate, within_s: float) -> bool:
+        """Whether the strongest movements of both overlap, or nearly so."""
         first, second = self.strongest, other.strongest
-        return first.onset_s < second.offset_s and second.onset_s < first.offset_s
+        return first.onset_s < second.offset_s + within_s and second.onset_s < first.offset_s + within_s
 
     def withdraws(self, movement: Movement) -> bool:
         """Put a movement that comes again, withdrawn or acquitted, in the place of its first verdict."""

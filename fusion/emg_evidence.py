@@ -62,6 +62,7 @@ _ABSENT = -1.2
 _CHANCE_MEMORY_S = 30.0
 _VOLLEY_S = 3.0
 _LONGEST_S = 0.6
+_TOGETHER_S = 0.12
 
 _USUAL_SWELL_Z = 3.0
 """Mean z over a contraction that moves the skin by a pixel or more: exponentially distributed, for faint ones
@@ -100,6 +101,12 @@ def channel_parts(label: str) -> tuple[str, Side]:
     """Muscle prefix and side of a channel label such as ``COR_L``."""
     prefix, _, side = label.partition("_")
     return prefix, _SIDES.get(side, "both")
+
+
+def twins(first: Burst, second: Burst) -> bool:
+    """Whether two bursts are one contraction of a muscle, on one side or on both."""
+    same = channel_parts(first.channel)[0] == channel_parts(second.channel)[0]
+    return same and abs(first.onset_s - second.onset_s) <= _TOGETHER_S
 
 
 class EmgEvidence:
@@ -147,8 +154,12 @@ class EmgEvidence:
             self._history.setdefault(burst.channel, deque(maxlen=400)).append(burst)
 
     def explain(self, bursts: Iterable[Burst]) -> None:
-        """Take bursts that an event rests on: they are no coincidences, nor evidence of a second event."""
-        self._told.update(bursts)
+        """Take bursts that an event rests on: they are no coincidences, nor evidence of a second event.
+
+        The same muscle's burst on the other side goes with each.
+        """
+        for burst in bursts:
+            self._told.update(each for each in self.bursts if twins(each, burst))
 
     def forget_before(self, time_s: float) -> None:
         """Let go of bursts that nothing can belong to any more."""

@@ -57,6 +57,9 @@ _STRONG_PEAK = 0.3
 _SAME_EVENT = 0.5
 """Share of the shorter of two events that lies inside the other, from which they are one."""
 
+_RIVAL_S = 0.15
+"""Movements that lie no farther apart may have the same muscle's burst for a cause."""
+
 _WHOLE_PICTURE = frozenset({"head", "flicker"})
 
 
@@ -225,18 +228,21 @@ class MicroExpressions:
         since = time_s - candidate.offset_s
         # A syllable or a sniff looks like a movement of its own until the next ones come.
         doubtful = (LOWER_FACE_UNITS | SNIFF_UNITS).issuperset(self._units(candidate.members))
-        doubtful = doubtful or candidate.clarity < 2
+        doubtful = doubtful or not candidate.clear
         if (
             since < (settings.doubtful_settle_s if doubtful else settings.settle_s)
             or time_s < candidate.found_s + settings.together_s
         ):
             return False
-        if any(other.clarity > candidate.clarity and other.overlaps(candidate) for other in self._candidates):
-            return False  # It may be a part of what is clearer.
+        if not candidate.clear and any(
+            other.clarity > candidate.clarity and other.nears(candidate, _RIVAL_S)
+            for other in self._candidates
+        ):
+            return False  # It may be a part of what is clearer, or its muscle that of the other.
         if since >= settings.patience_s:
             return True
         for move in self._moving.values():
-            clearer = candidate.clarity < 2 and not move.vetoes and move.onset_s < candidate.offset_s
+            clearer = not candidate.clear and not move.vetoes and move.onset_s < candidate.offset_s + _RIVAL_S
             if clearer or candidate.takes(ended(move, time_s), settings.together_s):
                 return False
         if any(
@@ -312,6 +318,7 @@ class MicroExpressions:
             self._emg.explain(rests_on)
             if self._sub_visible is not None:
                 self._sub_visible.told(rests_on)
+                self._sub_visible.see(main)
         told = self._told_units(members)
         coding = code(told)
         side, asymmetry = side_of(members)
@@ -365,15 +372,18 @@ class MicroExpressions:
         return vetoes
 
     def _is_edge(self, activity: Activity, main: Movement, units: Sequence[int]) -> bool:
-        """Whether a movement is a part, the beginning or the end of a longer expression of its own AUs."""
+        """Whether a movement begins or ends a longer expression of its AUs, or of those that go with them.
+
+        What moves while the expression is held may be masked by it; the spotter vetoes a held one's ripples.
+        """
         if activity.duration_s <= MACRO_MINIMUM_S:
             return False
         middle = 0.5 * (main.onset_s + main.offset_s)
         begins = activity.onset_s - 0.15 < middle < activity.onset_s + 0.6
         over = activity.closed or not math.isnan(activity.below_since_s)
         ends = over and activity.offset_s - 0.6 < middle < activity.offset_s + 0.15
-        kin = SYNERGISTS.get(activity.unit, frozenset({activity.unit})).intersection(units)
-        if activity.unit not in units and not (kin and (begins or ends)):
+        kin = SYNERGISTS.get(activity.unit, frozenset({activity.unit}))
+        if not (begins or ends) or kin.isdisjoint(units):
             return False
         # A weak one is no larger than a micro-expression, and may be its own echo or noise: it explains the
         # movement only if its AU stands elsewhere afterwards.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fusion.blinks import Blinks, is_blink
 from fusion.candidates import MICRO_TOTAL_S, asymmetry_of, duration_criteria
-from fusion.emg_evidence import LEAD_S, UNIT_OF_PREFIX, EmgEvidence, channel_parts
+from fusion.emg_evidence import LEAD_S, UNIT_OF_PREFIX, EmgEvidence, channel_parts, twins
 from fusion.events import FaceEvent, confidence_of
 from fusion.explanation import explain_sub_visible, main_branches, main_muscles
 from fusion.macro_expressions import SYNERGISTS, MacroExpressions
@@ -25,7 +25,6 @@ _SHORTEST_S = 0.04
 _ALONE_S = 1.0
 _DECIDED_S = 1.5
 """After its end: another burst within a second, or a late movement, may still explain a twitch."""
-_TOGETHER_S = 0.12
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,12 @@ def twitch_of(burst: Burst, recent: Sequence[Burst]) -> Twitch | None:
     if unit is None:
         return None
     same = [other for other in recent if channel_parts(other.channel)[0] == prefix]
-    twins = [other for other in same if abs(other.onset_s - burst.onset_s) <= _TOGETHER_S]
-    twitch = Twitch(unit, tuple(sorted(twins, key=lambda each: (-each.peak_z, each.channel))))
+    sides = [other for other in same if twins(other, burst)]
+    twitch = Twitch(unit, tuple(sorted(sides, key=lambda each: (-each.peak_z, each.channel))))
     busy = any(
         other.onset_s < twitch.offset_s + _ALONE_S and other.offset_s > twitch.onset_s - _ALONE_S
         for other in same
-        if other not in twins
+        if other not in sides
     )
     duration = twitch.offset_s - twitch.onset_s
     return twitch if not busy and _SHORTEST_S <= duration <= MICRO_TOTAL_S else None
