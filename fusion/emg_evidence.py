@@ -66,7 +66,8 @@ _TOGETHER_S = 0.12
 
 _USUAL_SWELL_Z = 3.0
 """Mean z over a contraction that moves the skin by a pixel or more: exponentially distributed, for faint ones
-are common; of a smaller movement in proportion."""
+are common; of a smaller movement with its square, for in the envelope a weak contraction and the muscle's
+noise at rest add as powers do."""
 
 _Z_CORRELATION_S = 0.03
 """z of a resting muscle is as good as independent after this time: the fast envelope's memory."""
@@ -271,7 +272,7 @@ class EmgEvidence:
             return 0.0  # It goes on: the beginning of something longer.
         variance = _Z_CORRELATION_S / max(end_s - start_s, _Z_CORRELATION_S) + 0.1
         chance = self._chance_per_s(channel, onset_s, now_s) * (end_s - start_s)
-        usual = _USUAL_SWELL_Z * min(max(movement.amplitude_px, 0.2), 1.0)
+        usual = _USUAL_SWELL_Z * min(max(movement.amplitude_px, 0.3), 1.0) ** 2
         return quality * _log_swell_ratio(rise, usual, variance, min(chance, 0.5))
 
     def _ratio(self, burst: Burst, density: float, now_s: float) -> float:

@@ -25,7 +25,7 @@ from zygoma.bench.reliability_figure import reliability_figure
 from zygoma.bench.scenario import CONDITIONS, MODALITIES, START_S, Outcome, Session, fused, session
 from zygoma.options import errors
 
-SEEDS = (901, 902)
+SEEDS = (901, 902, 903, 904)
 LENGTH_S = 60.0
 EXPRESSION_ON = 0.5
 """Share of a macro-expression's own peak above which its valence must have the right sign."""

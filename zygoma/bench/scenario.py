@@ -49,8 +49,8 @@ class Condition:
         words: What it is, for a table.
         script: Seed and length in seconds -> what the person does.
         poor: Filmed at 50 px between the eyes, with the flicker, shot noise and JPEG of the hard clips of
-            ``zygoma bench spotting``. Regions of the skin are then measured with a noise of .09 px (at 100 px
-            between the eyes), as on films of real people who sit still (.09-.13 px).
+            ``zygoma bench spotting``. Regions of the skin are then measured with a noise of .05 px (at 100 px
+            between the eyes).
     """
 
     name: str
@@ -69,12 +69,12 @@ CONDITIONS = (
     ),
     Condition(
         "hard",
-        "micro-expressions of 0.5-1.2 px, the poor pictures and restless head of spotting's hard clips",
+        "micro-expressions of 0.3-0.8 px, the poor pictures and restless head of spotting's hard clips",
         lambda seed, length_s: Scenario.generate(
             seed,
             length_s,
             micro_rate_per_min=16.0,
-            micro_amplitude_px=(0.5, 1.2),
+            micro_amplitude_px=(0.3, 0.8),
             macro_rate_per_min=2.0,
             speech_rate_per_min=3.0,
             sway_rate_per_min=4.0,
