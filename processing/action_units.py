@@ -30,7 +30,7 @@ from processing.eyelids import (
 )
 from processing.head_turn import straighten
 from processing.landmarks import FaceObservation
-from processing.mouth import jaw_drop, lifted_lip, lip_gap, mouth_opening, opening_errors
+from processing.mouth import dimple_shares, jaw_drop, lifted_lip, lip_gap, mouth_opening, opening_errors
 from processing.muscle_model import (
     ACTIVATIONS,
     Activation,
@@ -114,6 +114,7 @@ _ERROR_COLUMNS = tuple(
 _SIDED_COLUMNS = tuple((_COLUMN[f"AU{au}"], *_side_columns(au)) for au in TWO_SIDED)
 _CHEEK, _LID_TIGHT, _NOSE, _SMILE, _DIMPLE, _FROWN = (_side_columns(au) for au in (6, 7, 9, 12, 14, 4))
 _LID_UP, _LIP_UP = _side_columns(5), _side_columns(10)
+_PRESS = _COLUMN["AU24"]
 _CLOSED, _BLINK = _side_columns(43), _side_columns(45)
 _EYELID = tuple(_COLUMN[f"blink_{side}"] for side in SIDES)
 _OPENING = tuple(_COLUMN[f"AU{au}"] for au in (25, 26, 27))
@@ -380,11 +381,19 @@ class ActionUnitEstimator:
 
     @staticmethod
     def _smile(levels: list[float], lifted: tuple[float, float]) -> None:
-        """What a smile brings about that is not an action of its own, taken off the muscles' strengths."""
+        """Strengths less what a smile brings along, and what looks like one unit but is another."""
         for smile, lip, share in zip(_SMILE, _LIP_UP, lifted, strict=True):
             # What lifts the middle of the lip more than its corners is none.
             levels[lip] += share * levels[smile]
             levels[smile] *= 1.0 - share
+        shares = dimple_shares(
+            levels[_PRESS],
+            (levels[_DIMPLE[0]], levels[_DIMPLE[1]]),
+            max(levels[smile] for smile in _SMILE),
+        )
+        for dimple, share in zip(_DIMPLE, shares, strict=True):
+            levels[dimple] += share * levels[_PRESS]
+        levels[_PRESS] *= 1.0 - max(shares)
         for smile, dimple, frown, nose in zip(_SMILE, _DIMPLE, _FROWN, _NOSE, strict=True):
             # A smile widens the mouth: beside a risen corner the outward pull is the smile's, not a dimple's.
             widened = levels[dimple] * rise(levels[smile], 0.25, 0.55)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from processing.mouth import jaw_drop, lifted_lip, mouth_opening
+from processing.mouth import dimple_shares, jaw_drop, lifted_lip, mouth_opening
 from processing.muscle_model import ACTIVATIONS, displacement_fields
 from tests.processing.portraits import neutral
 
@@ -78,3 +78,11 @@ def test_a_smile_with_an_open_mouth_is_still_one() -> None:
 def test_a_one_sided_smile_is_told_on_its_side(level: float) -> None:
     right, _ = lifted_lip(level * pulled(12, sides=("right",)), 0.0)
     assert right == 0.0
+
+
+def test_a_weak_press_that_dimples_is_a_dimple_and_a_firm_one_is_none() -> None:
+    assert dimple_shares(0.2, (0.1, 0.12), 0.0) == (1.0, 1.0)
+    assert dimple_shares(0.2, (0.0, 0.12), 0.0) == (0.0, 1.0)  # contempt, on the left
+    assert dimple_shares(0.2, (0.02, 0.03), 0.0) == (0.0, 0.0)
+    assert dimple_shares(0.5, (0.3, 0.3), 0.0) == (0.0, 0.0)
+    assert dimple_shares(0.2, (0.1, 0.12), 0.3) == (0.0, 0.0)
