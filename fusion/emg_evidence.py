@@ -39,7 +39,7 @@ NEIGHBOURS: Mapping[str, frozenset[int]] = MappingProxyType(
 """AUs of muscles so near a pair of electrodes that it hears them too (cross-talk; Fridlund & Cacioppo 1986).
 Hearing one supports a movement of it; not hearing it says nothing."""
 
-_NEIGHBOUR_SHARE = 0.5
+_NEIGHBOUR_SHARE = 0.7
 
 LEAD_S = 0.05
 """EMG leads the visible movement by 30 to 100 ms (electromechanical delay)."""
@@ -97,11 +97,21 @@ class EmgSupport:
     neighbour: bool = False
     channel: str = ""
 
+    @property
+    def brief(self) -> bool:
+        """Whether it rests on a burst for it that is no part of a longer contraction."""
+        burst = self.burst
+        return burst is not None and self.log_likelihood_ratio > 0.0 and _is_short(burst)
+
 
 def channel_parts(label: str) -> tuple[str, Side]:
     """Muscle prefix and side of a channel label such as ``COR_L``."""
     prefix, _, side = label.partition("_")
     return prefix, _SIDES.get(side, "both")
+
+
+def _is_short(burst: Burst) -> bool:
+    return burst.offset_s - burst.onset_s <= _LONGEST_S
 
 
 def twins(first: Burst, second: Burst) -> bool:
@@ -151,7 +161,7 @@ class EmgEvidence:
     def add_burst(self, burst: Burst) -> None:
         """Take one burst; they come in the order in which they were found."""
         self.bursts.append(burst)
-        if burst.offset_s - burst.onset_s <= _LONGEST_S:
+        if _is_short(burst):
             self._history.setdefault(burst.channel, deque(maxlen=400)).append(burst)
 
     def explain(self, bursts: Iterable[Burst]) -> None:
@@ -279,7 +289,7 @@ class EmgEvidence:
         """Density of its lead against bursts that fall anywhere at the channel's own recent rate."""
         ratio = math.log(density / self._chance_per_s(burst.channel, burst.onset_s, now_s))
         ratio += min(1.5, max(0.0, 0.15 * (burst.peak_z - 4.0)))
-        if burst.offset_s - burst.onset_s > _LONGEST_S:
+        if not _is_short(burst):
             # A long contraction is a macro-expression or tonus; its onset still may fall here.
             ratio *= 0.3
         return burst.quality * max(-1.0, min(_LARGEST, ratio))
@@ -318,7 +328,7 @@ def _lead_density(burst: Burst, movement: Movement) -> float:
     """
     sd_s = math.hypot(LEAD_SD_S, dating_sd_s(movement))
     scores = [(movement.onset_s - burst.onset_s - LEAD_S) / sd_s]
-    if burst.offset_s - burst.onset_s <= _LONGEST_S:
+    if _is_short(burst):
         middles_s = 0.5 * (movement.onset_s + movement.offset_s - burst.onset_s - burst.offset_s)
         scores.append((middles_s - MIDDLE_LEAD_S) / sd_s)
     total = sum(math.exp(-0.5 * score * score) for score in scores if abs(score) <= _WITHIN_SD)

@@ -287,6 +287,8 @@ class MicroExpressions:
         emg = sum((support.log_likelihood_ratio for support in supports), 0.0)
         if any(self._muscles.one_sided(main, each, emg_until_s) for each in supports):
             vetoes -= SYMMETRIC
+        if any(each.brief and not each.neighbour for each in supports):
+            vetoes -= {"macro_edge"}  # What the muscle did was over soon.
         thermal = self._thermal_evidence(main)
         logit = settings.camera_weight * (camera + thermal - settings.spotting_point)
         logit += settings.emg_weight * emg

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from acquisition.stream import Block, Channel, Kind, SampleType, StreamSpec
+from fusion.events import FaceEvent
+from fusion.fuse import Fused, Fusion, FusionSettings
+from fusion.micro_expressions import MicroSettings
 from processing.findings import Burst, Movement, Side
 
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28, 43, 45)
@@ -190,3 +193,23 @@ def burst(channel: str, onset_s: float, duration_s: float = 0.15, peak_z: float 
         peak_uv=20.0,
         quality=0.95,
     )
+
+
+def fuse(
+    movements: Sequence[Movement],
+    bursts: Sequence[Burst] = (),
+    units: dict[str, Curve] | None = None,
+    emg: bool = True,
+    settings: MicroSettings | None = None,
+    duration_s: float = 12.0,
+) -> tuple[Fusion, Fused]:
+    block = units_block(duration_s, units)
+    fusion = Fusion(block.spec, FusionSettings(micro=settings or MicroSettings()))
+    fusion.push_camera(block, movements)
+    if emg:
+        fusion.push_emg(activity_block(duration_s, bursts=bursts), bursts)
+    return fusion, fusion.drain(flush=True)
+
+
+def micros(fused: Fused) -> list[FaceEvent]:
+    return [event for event in fused.events if event.trial_type == "micro_expression"]
