@@ -80,7 +80,7 @@ class ErrorLaw:
 
 CAMERA_ERROR = ErrorLaw(white=0.002, rest=0.005, unsure=0.18, knee=0.05, gain=0.25)
 EMG_ERROR = ErrorLaw(white=0.022, rest=0.005, unsure=0.235, knee=0.15, gain=0.19)
-EMG_ALONE_ERROR = ErrorLaw(white=0.022, rest=0.005, unsure=0.25, knee=0.15, gain=0.17)
+EMG_ALONE_ERROR = ErrorLaw(white=0.022, rest=0.005, unsure=0.23, knee=0.15, gain=0.17)
 """Without a picture two muscles may be misread: a raised brow as a frown, disgust as a smile."""
 
 
