@@ -132,7 +132,7 @@ def bench(
     svg: Annotated[Path | None, typer.Option(help="Reliability diagram of fusion's confidences.")] = None,
     json: Json = False,
 ) -> None:
-    """Measure; --json ends with one line of JSON.
+    """Measure; with --json the table goes to stderr and one line of JSON to stdout.
 
     Example: zygoma bench latency --fps 60
     """

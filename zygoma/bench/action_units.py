@@ -27,7 +27,7 @@ from hardware.simulated.scenario import HeadPose
 from processing.action_units import ACTION_UNITS, TWO_SIDED, ActionUnitEstimator, action_unit_channels
 from processing.face_model import find_face_model
 from processing.landmarks import BLENDSHAPES, FaceMesh
-from zygoma.options import console
+from zygoma.options import errors
 
 OURS, PEER = "zygoma", "MediaPipe blendshapes"
 RATE_HZ = 30.0
@@ -93,7 +93,7 @@ def run(*, quick: bool = False, video: Path | None = None, truth: Path | None = 
     if video is not None and truth is not None:
         ramps = _read_truth(truth)
         frames = _film(video)
-        _answer(track(frames, "Film", console=console, transient=True), ours, peer, clock)
+        _answer(track(frames, "Film", console=errors, transient=True), ours, peer, clock)
     else:
         for seed in range(1, 2 if quick else 4):
             some = _simulated_ramps(quick)
@@ -101,7 +101,7 @@ def run(*, quick: bool = False, video: Path | None = None, truth: Path | None = 
             pictures = _simulated_frames(some, seed)
             total = sum(len(ramp.drive) for ramp in some)
             _answer(
-                track(pictures, f"Simulated person {seed}", total=total, console=console, transient=True),
+                track(pictures, f"Simulated person {seed}", total=total, console=errors, transient=True),
                 ours,
                 peer,
                 clock,
@@ -331,4 +331,4 @@ def _print(result: dict[str, object]) -> None:
             f"r of AU{unit}", f"{ours['units'][unit]:.3f}", "-" if other is None else f"{other:.3f}"
         )
     table.add_row("CPU per frame after landmarks, ms", f"{result['update_ms']:.2f}", "")
-    console.print(table)
+    errors.print(table)

@@ -25,7 +25,7 @@ from processing.emg_kernel import advance
 from zygoma.bench.emg_peers import Detector, peers
 from zygoma.bench.emg_recordings import agreement
 from zygoma.bench.emg_signals import Condition, Interval, Score, muscle_noise, score, simulate
-from zygoma.options import console
+from zygoma.options import errors
 
 OURS = "zygoma"
 SNRS_DB = (3.0, 6.0, 12.0, 20.0)
@@ -71,7 +71,7 @@ def run(*, quick: bool = False) -> dict[str, object]:
         for snr_db in SNRS_DB
     ]
     results: dict[str, dict[str, dict[str, float]]] = {}
-    for condition in track(conditions, "Simulated EMG", console=console, transient=True):
+    for condition in track(conditions, "Simulated EMG", console=errors, transient=True):
         results[words(condition)] = {
             name: _summary(_scores(detector, name, condition, 1 if quick else RECORDINGS))
             for name, detector in detectors.items()
@@ -282,11 +282,11 @@ def _print(
     table.add_section()
     speeds = [f"{rates[name] / 1000:,.0f}" for name in names]
     table.add_row("", "kS/s", "", "", speeds[0], "", *speeds[1:])
-    console.print(table)
+    errors.print(table)
     kernel, decision = result["kernel_us_per_chunk"], result["decision_ms"]
     assert isinstance(kernel, dict) and isinstance(decision, dict)
     decided = ", ".join(f"{entry['median']:.0f} ms ({bursts})" for bursts, entry in decision.items())
-    console.print(
+    errors.print(
         f"2 channels x 20 samples: {kernel['clean']:.2f} µs in the kernel ({kernel['mains']:.2f} with "
         f"mains), {result['process_us_per_chunk']:.0f} µs a call. In {result['rest_minutes']} min of rest "
         f"{result['false_bursts']} false bursts, {result['false_flags']} false flags. Decided after the true "
@@ -296,9 +296,9 @@ def _print(
     false, real = result["peers_false_bursts"], result["recordings"]
     assert isinstance(false, dict) and isinstance(real, dict)
     told = ", ".join(f"{name} {count}" for name, count in false.items())
-    console.print(f"The peers' in {result['peers_rest_minutes']} min: {told}.", highlight=False)
+    errors.print(f"The peers' in {result['peers_rest_minutes']} min: {told}.", highlight=False)
     for name, entry in real.items():
-        console.print(
+        errors.print(
             f"Real EMG: {name} finds {entry['found']} of {entry['contractions']} contractions, onsets off by "
             f"{entry['onset_error_ms']:.0f} ms, {entry['in_rest']} bursts in rest.",
             highlight=False,

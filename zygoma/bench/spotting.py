@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from zygoma.bench.clips import AMPLITUDES_PX, DURATIONS_S, ClipSettings
@@ -31,6 +30,7 @@ from zygoma.bench.spotting_watch import (
     watch,
     watch_clip,
 )
+from zygoma.options import errors
 
 _LEVELS = np.arange(-4.0, 6.1, 0.5)
 
@@ -81,9 +81,14 @@ def run(
     portraits = faces(portraits_in(folder) if folder is not None else ())
     conditions = [each for each in (QUICK if quick else FULL) if not only or each.name in only]
     results: dict[str, object] = {}
-    table = Table(title="Micro-expression spotting (F1 at IoU 0.5, false positives per usable minute)")
-    for column in ("condition", "method", "F1", "recall", "<= 200 ms", "FP/min", "usable", "ms/frame"):
-        table.add_column(column)
+    table = Table(
+        title="Micro-expression spotting: F1 at IoU 0.5, false positives per usable minute, ms per frame",
+        caption="Landmarks and DIS flow with our spotter.",
+        title_justify="left",
+        box=None,
+    )
+    for column in ("", "F1", "recall", "<=200ms", "FP/min", "usable", "ms"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     with ProcessPoolExecutor(min(2, os.cpu_count() or 1), multiprocessing.get_context("spawn")) as pool:
         jobs = {
             each.name: [
@@ -110,7 +115,7 @@ def run(
     if footage is not None and not quick and not only:
         fps, frames = footage
         _add(results, table, "carphone", [watch(frames, fps, [], peers=False)])
-    Console().print(table)
+    errors.print(table)
     return results
 
 
@@ -125,17 +130,17 @@ def _add(results: dict[str, object], table: Table, name: str, runs: Sequence[Wat
         "usable_share",
         "motion_and_spotting_ms_per_frame",
     )
-    table.add_row(name, "zygoma", *(str(figures[key]) for key in shown))
-    at_once = figures["at_once"]
+    at_once, peers = figures["at_once"], figures.get("peers", {})
     assert isinstance(at_once, dict)
-    first = [str(at_once.get(key, "")) for key in shown]
-    table.add_row("", "  first verdict, at the offset", *first)
-    others = figures.get("peers", {})
-    assert isinstance(others, dict)
-    for peer, figure in others.items():
-        table.add_row(
-            "", peer, str(figure["f1"]), "", "", str(figure["false_positives_per_usable_minute"]), "", ""
-        )
+    assert isinstance(peers, dict)
+    table.add_row(name, *(_cell(figures[key]) for key in shown))
+    table.add_row("  first verdict, at the offset", *(_cell(at_once.get(key)) for key in shown))
+    for peer, figure in peers.items():
+        table.add_row(f"  {peer.removesuffix(', same spotter')}", *(_cell(figure.get(key)) for key in shown))
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def summary(runs: Sequence[Watched]) -> dict[str, object]:

@@ -27,7 +27,7 @@ from hardware.thermal_formats import MODELS, confirm_model, unpack
 from processing.landmarks import FaceMesh
 from processing.thermal import SkinTemperature
 from processing.thermal_regions import POLYGONS, REFERENCE, REGIONS
-from zygoma.options import console
+from zygoma.options import errors
 
 WARMING = {"nose_tip": -0.4, "cheek_left": 0.3, "glabella": 0.2}
 FAULTS = {"dead_pixels": 6, "dead_rows": (57,), "drift_celsius": 0.5, "noise_celsius": 0.02, "sway_px": 10.0}
@@ -64,7 +64,7 @@ def run(*, quick: bool = False) -> dict[str, object]:
     """
     films = 1 if quick else 3
     results: dict[str, dict[str, float]] = {}
-    for name, changes in track(CONDITIONS.items(), "Films", console=console, transient=True):
+    for name, changes in track(CONDITIONS.items(), "Films", console=errors, transient=True):
         runs = [_Run(_scene(seed, **changes)) for seed in range(films)]
         results[name] = _summary(runs)
     result: dict[str, object] = {
@@ -249,8 +249,8 @@ def _print(result: Mapping[str, object]) -> None:
         keys = ("delta_error_mk", "worst_region_mk", "frame_noise_mk", "standard_error_mk")
         shares = (f"{100 * row[key]:.0f} %" for key in ("within_95", "covered"))
         table.add_row(name, *(f"{row[key]:.0f}" for key in keys), *shares, f"{row['cpu_ms']:.1f}")
-    console.print(table)
-    console.print(
+    errors.print(table)
+    errors.print(
         f"FFC: {ffc['detected']} of {ffc['true']} detected, {ffc['false']} false. "
         f"Drift suppressed {result['drift_suppression']:.0f} times by the forehead. "
         f"{result['cpu_ms_per_frame']:.2f} ms of CPU per frame at worst.\n"
