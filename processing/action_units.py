@@ -26,6 +26,7 @@ from processing.eyelids import (
     lid_opening,
     lid_tightening,
     lid_tightening_error,
+    raised_brows,
     rise,
 )
 from processing.head_turn import straighten
@@ -113,6 +114,7 @@ _ERROR_COLUMNS = tuple(
 
 _SIDED_COLUMNS = tuple((_COLUMN[f"AU{au}"], *_side_columns(au)) for au in TWO_SIDED)
 _CHEEK, _LID_TIGHT, _NOSE, _SMILE, _DIMPLE, _FROWN = (_side_columns(au) for au in (6, 7, 9, 12, 14, 4))
+_BROW_HEAD, _BROW_TAIL = _side_columns(1), _side_columns(2)
 _LID_UP, _LIP_UP = _side_columns(5), _side_columns(10)
 _PRESS = _COLUMN["AU24"]
 _CLOSED, _BLINK = _side_columns(43), _side_columns(45)
@@ -304,6 +306,7 @@ class ActionUnitEstimator:
             resting = max(levels) < _RESTING
             growth = self._wrinkles.update(wrinkle_edges(gray, points_px), resting, time_s)
             self._skin(levels, growth, bared_crow_feet(displacement))
+        self._brows(levels, raised_brows(displacement))
         for both, right, left in _SIDED_COLUMNS:
             # As in FACS, an asymmetric action is as strong as its stronger side.
             levels[both] = max(levels[right], levels[left])
@@ -440,10 +443,20 @@ class ActionUnitEstimator:
             levels[_CHEEK[eye]] *= 1.0 - 0.8 * rise(closure, 0.35, 0.8)
 
     @staticmethod
+    def _brows(levels: list[float], raised: tuple[tuple[float, float], tuple[float, float]]) -> None:
+        """Brows that rise with a widened eye, as far as it is widened."""
+        for eye, (head, tail) in enumerate(raised):
+            widened = levels[_LID_UP[eye]]
+            for column, level in ((_BROW_HEAD[eye], head), (_BROW_TAIL[eye], tail)):
+                levels[column] = max(levels[column], min(level, widened))
+
+    @staticmethod
     def _skin(levels: list[float], growth: list[float], bared: tuple[float, float]) -> None:
         """Crow's feet speak for raised cheeks; wrinkles beside the nose only confirm what landmarks saw."""
         for eye in range(2):
+            # Lids that close or are drawn wide open change the skin beside the eye as well.
             open_share = 1.0 - rise(levels[_EYELID[eye]], 0.25, 0.6)
+            open_share *= 1.0 - rise(levels[_LID_UP[eye]], 0.1, 0.4)
             levels[_CHEEK[eye]] += 0.8 * bared[eye] * open_share * rise(growth[eye], 0.02, 0.4)
             seen = rise(levels[_NOSE[eye]], 0.03, 0.15)
             levels[_NOSE[eye]] += 0.5 * seen * rise(growth[2 + eye], 0.02, 0.4)

@@ -130,6 +130,34 @@ def brow_rises(displacement: NDArray[np.float64]) -> tuple[float, float]:
     return max(0.0, right), max(0.0, left)
 
 
+_BROW_HEADS, _BROW_TAILS = ((107, 55), (336, 285)), ((70, 46), (300, 276))
+_WIDENED = (0.015, 0.023)
+"""Rise of a brow's tail, IOD, that widening the eye (AU5) explains, and from which it does not any more."""
+
+_HEAD_FULL, _TAIL_FULL, _TAIL_PER_HEAD = 0.058, 0.016, 0.4
+"""Rise of the head at full AU1; of the tail, beyond its share of that, at full AU2."""
+
+
+def raised_brows(displacement: NDArray[np.float64]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """AU1 and AU2 of each eye, 0-1, as the brow alone shows them once it rises too far for widened eyes.
+
+    Widening the eye moves the brow a little on some faces, and then takes brows that are raised for its own.
+
+    Args:
+        displacement: Of the landmarks [478, 2], IOD.
+    """
+    right, left = (
+        _raised(*(-sum(float(displacement[i, 1]) for i in part) / len(part) for part in brow))
+        for brow in zip(_BROW_HEADS, _BROW_TAILS, strict=True)
+    )
+    return right, left
+
+
+def _raised(head: float, tail: float) -> tuple[float, float]:
+    share = rise(tail, *_WIDENED)
+    return share * rise(head, 0.0, _HEAD_FULL), share * rise(tail - _TAIL_PER_HEAD * head, 0.0, _TAIL_FULL)
+
+
 def lid_opening(lids: tuple[float, float], rest: tuple[float, float], brow_rise: float) -> float:
     """Whether the upper lid is raised above its rest, 0-1: without that no eye opens wider (AU5).
 

@@ -12,6 +12,7 @@ from processing.eyelids import (
     lid_heights,
     lid_opening,
     lid_tightening,
+    raised_brows,
 )
 from tests.processing.portraits import neutral
 
@@ -73,3 +74,19 @@ def test_a_fast_short_closure_is_a_blink_and_a_slow_or_long_one_is_not() -> None
     eye = Blinking()
     long = [eye.update(min(1.0, 0.5 * k), k / 30) for k in range(30)]
     assert long[2] and not long[-1]
+
+
+def brow_shift(head: float, tail: float) -> np.ndarray:
+    displacement = np.zeros((478, 2))
+    displacement[[107, 55, 336, 285], 1] = -head
+    displacement[[70, 46, 300, 276], 1] = -tail
+    return displacement
+
+
+def test_a_surprise_raises_the_brows_and_a_widened_eye_alone_does_not() -> None:
+    (right, left) = raised_brows(brow_shift(0.037, 0.025))
+    assert right == left
+    assert right == pytest.approx((0.64, 0.64), abs=0.03)
+    assert raised_brows(brow_shift(0.03, 0.012)) == ((0.0, 0.0), (0.0, 0.0))
+    # What the medial part takes of the tail along is no AU2.
+    assert raised_brows(brow_shift(0.095, 0.036))[0] == (1.0, 0.0)
