@@ -42,8 +42,8 @@ OUTVOTED = frozenset({"gaze", "head", "flicker", "ripple", "faint"})
 """Vetoes that concern the picture only, which a burst may outvote."""
 
 OUTWEIGHED = frozenset({"speech", "sniff"})
-"""Habits that contract muscles too, so that a burst must weigh more. Blinks and the edges of expressions
-bring bursts of their own: EMG cannot tell them from a micro-expression."""
+"""Habits that contract muscles too, so that a burst must weigh more. A blink brings a burst of its own, which
+nothing outweighs; the edge of an expression would bring a long one, so that a brief one acquits."""
 
 UNSPOKEN = OUTVOTED | {"blink", "sniff"}
 """Vetoes of movements that are no syllable."""

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from processing.eyelids import rise
+from processing.eyelids import BROW_TAILS, rise, rise_of
 from processing.muscle_fields import IRISES, LIPS
 from processing.pose import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 
@@ -109,7 +109,6 @@ def wrinkle_edges(gray: NDArray[np.uint8], points_px: NDArray[np.float64]) -> ND
     return out
 
 
-_BROW_TAILS = ((70, 46), (300, 276))
 _COVERING_IOD = (0.02, 0.05)
 """Movement of a brow's tail from which it makes edges of its own beside the eye, and all of them."""
 
@@ -121,8 +120,8 @@ def bared_crow_feet(displacement: NDArray[np.float64]) -> tuple[float, float]:
         displacement: Of the landmarks [478, 2], IOD.
     """
     right, left = (
-        abs(sum(float(displacement[i, 1]) for i in tail) / len(tail) - float(displacement[canthus, 1]))
-        for tail, canthus in zip(_BROW_TAILS, _CROW_FEET[0], strict=True)
+        abs(rise_of(displacement, tail) + float(displacement[canthus, 1]))
+        for tail, canthus in zip(BROW_TAILS, _CROW_FEET[0], strict=True)
     )
     return 1.0 - rise(right, *_COVERING_IOD), 1.0 - rise(left, *_COVERING_IOD)
 

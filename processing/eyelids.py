@@ -126,11 +126,16 @@ _LID_PER_BROW = 0.15
 
 def brow_rises(displacement: NDArray[np.float64]) -> tuple[float, float]:
     """Rise of the brow above each eye, IOD, from the landmarks' displacement [478, 2]; 0 where it falls."""
-    right, left = (-sum(float(displacement[i, 1]) for i in brow) / len(brow) for brow in _BROWS)
+    right, left = (rise_of(displacement, brow) for brow in _BROWS)
     return max(0.0, right), max(0.0, left)
 
 
-_BROW_HEADS, _BROW_TAILS = ((107, 55), (336, 285)), ((70, 46), (300, 276))
+def rise_of(displacement: NDArray[np.float64], points: tuple[int, ...]) -> float:
+    """Mean rise of some landmarks, IOD, from the displacement of all [478, 2]; negative where they fall."""
+    return -sum(float(displacement[i, 1]) for i in points) / len(points)
+
+
+_BROW_HEADS, BROW_TAILS = ((107, 55), (336, 285)), ((70, 46), (300, 276))
 _WIDENED = (0.015, 0.023)
 """Rise of a brow's tail, IOD, that widening the eye (AU5) explains, and from which it does not any more."""
 
@@ -147,8 +152,8 @@ def raised_brows(displacement: NDArray[np.float64]) -> tuple[tuple[float, float]
         displacement: Of the landmarks [478, 2], IOD.
     """
     right, left = (
-        _raised(*(-sum(float(displacement[i, 1]) for i in part) / len(part) for part in brow))
-        for brow in zip(_BROW_HEADS, _BROW_TAILS, strict=True)
+        _raised(rise_of(displacement, head), rise_of(displacement, tail))
+        for head, tail in zip(_BROW_HEADS, BROW_TAILS, strict=True)
     )
     return right, left
 
