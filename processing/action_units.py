@@ -31,7 +31,15 @@ from processing.eyelids import (
 )
 from processing.head_turn import straighten
 from processing.landmarks import FaceObservation
-from processing.mouth import dimple_shares, jaw_drop, lifted_lip, lip_gap, mouth_opening, opening_errors
+from processing.mouth import (
+    dimple_shares,
+    jaw_drop,
+    lifted_lip,
+    lip_gap,
+    mouth_opening,
+    opening_errors,
+    raised_corners,
+)
 from processing.muscle_model import (
     ACTIVATIONS,
     Activation,
@@ -297,7 +305,7 @@ class ActionUnitEstimator:
 
         strengths: list[float] = np.bincount(_SUM_OF, activations, ROW_LENGTH).tolist()
         jaw = jaw_drop(displacement)
-        self._smile(strengths, lifted_lip(displacement, jaw))
+        self._smile(strengths, lifted_lip(displacement, jaw), raised_corners(displacement, jaw))
         levels = [strength if strength <= _KNEE else intensity(strength) for strength in strengths]
         gap = lip_gap(displacement) - float(person.model.lip_gap @ (activations * _LIP_MUSCLES))
         self._mouth(levels, gap, jaw)
@@ -383,7 +391,7 @@ class ActionUnitEstimator:
         return found
 
     @staticmethod
-    def _smile(levels: list[float], lifted: tuple[float, float]) -> None:
+    def _smile(levels: list[float], lifted: tuple[float, float], raised: tuple[float, float]) -> None:
         """Strengths less what a smile brings along, and what looks like one unit but is another."""
         for smile, lip, share in zip(_SMILE, _LIP_UP, lifted, strict=True):
             # What lifts the middle of the lip more than its corners is none.
@@ -397,9 +405,10 @@ class ActionUnitEstimator:
         for dimple, share in zip(_DIMPLE, shares, strict=True):
             levels[dimple] += share * levels[_PRESS]
         levels[_PRESS] *= 1.0 - max(shares)
-        for smile, dimple, frown, nose in zip(_SMILE, _DIMPLE, _FROWN, _NOSE, strict=True):
+        for smile, dimple, frown, nose, up in zip(_SMILE, _DIMPLE, _FROWN, _NOSE, raised, strict=True):
             # A smile widens the mouth: beside a risen corner the outward pull is the smile's, not a dimple's.
-            widened = levels[dimple] * rise(levels[smile], 0.25, 0.55)
+            up = up if levels[dimple] > levels[_PRESS] else 0.0  # pressed lips raise it, too
+            widened = levels[dimple] * max(rise(levels[smile], 0.25, 0.55), up)
             levels[smile] += widened
             levels[dimple] -= widened
             # The ring around the eye lowers the brow of a felt smile; that is no frown.

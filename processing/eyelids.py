@@ -164,14 +164,17 @@ def _raised(head: float, tail: float) -> tuple[float, float]:
 
 
 def lid_opening(lids: tuple[float, float], rest: tuple[float, float], brow_rise: float) -> float:
-    """Whether the upper lid is raised above its rest, 0-1: without that no eye opens wider (AU5).
+    """Whether the eye is open wider than at rest, 0-1: without that there is no AU5.
+
+    Landmarks put part of the widening below: the lower lid seems to fall.
 
     Args:
         lids: Heights of the eye's lids now, see `lid_heights`.
         rest: At rest.
         brow_rise: Of the brow above, see `brow_rises`: it lifts the lid a little without any AU5.
     """
-    return rise(lids[0] - rest[0] - _LID_PER_BROW * brow_rise, 0.005, 0.03)
+    raised = lids[0] - rest[0] - _LID_PER_BROW * brow_rise
+    return rise(raised + max(0.0, rest[1] - lids[1]), 0.01, 0.04)
 
 
 class Blinking:

@@ -46,6 +46,28 @@ _CORNER_PER_JAW = 0.44
 
 _LEAST_LIFT_IOD = 0.01
 
+_RAISED = (0.055, 0.085)
+"""Rise of a corner of the mouth, IOD, from which it is no dimple any more, and from which it is a smile's."""
+
+
+def _corner_rises(displacement: NDArray[np.float64], jaw: float) -> tuple[float, float]:
+    base = float(displacement[_NOSE_BASE, 1])
+    right, left = (base - float(displacement[corner, 1]) + _CORNER_PER_JAW * jaw for corner in _CORNERS)
+    return right, left
+
+
+def raised_corners(displacement: NDArray[np.float64], jaw: float) -> tuple[float, float]:
+    """Whether the right, the left corner of the mouth is raised as only a smile does, 0-1.
+
+    A dimple draws the corner back, a smile draws it up as well (FACS manual, AU12 and AU14).
+
+    Args:
+        displacement: Of the landmarks [478, 2], IOD.
+        jaw: Its fall, see `jaw_drop`: it takes the corners down.
+    """
+    right, left = (rise(height, *_RAISED) for height in _corner_rises(displacement, jaw))
+    return right, left
+
 
 def lifted_lip(displacement: NDArray[np.float64], jaw: float) -> tuple[float, float]:
     """Whether the upper lip is raised by its levator and not by a smile, 0-1, at the right corner, the left.
@@ -56,12 +78,8 @@ def lifted_lip(displacement: NDArray[np.float64], jaw: float) -> tuple[float, fl
         displacement: Of the landmarks [478, 2], IOD.
         jaw: Its fall, see `jaw_drop`: it takes the corners down.
     """
-    base = float(displacement[_NOSE_BASE, 1])
-    middle = base - float(displacement[_LIP_CENTRE, 1])
-    right, left = (
-        max(_LEAST_LIFT_IOD, base - float(displacement[corner, 1]) + _CORNER_PER_JAW * jaw)
-        for corner in _CORNERS
-    )
+    middle = float(displacement[_NOSE_BASE, 1]) - float(displacement[_LIP_CENTRE, 1])
+    right, left = (max(_LEAST_LIFT_IOD, height) for height in _corner_rises(displacement, jaw))
     return rise(middle, right, 1.4 * right), rise(middle, left, 1.4 * left)
 
 

@@ -43,8 +43,8 @@ _EVIDENCE_PER_DEG = 0.05
 """... more per degree that the head has turned since the neutral, ..."""
 
 _LEAST_SHARE = 0.18
-"""... or, if that is more, this share of what the one muscle that explains most does: a large movement has
-large misfits."""
+"""... or, if that is more, this share of what the one muscle of the same part of the face that explains most
+does: a large movement has large misfits about it."""
 
 _PAIR = 0.75
 """A paired muscle pays its price on both sides, one across the midline but once; this makes them even."""
@@ -235,6 +235,16 @@ _SHAPE_WEIGHT = np.array(
 )
 
 
+_UPPER_FACE, _MIDDLE_FACE = frozenset({1, 2, 4, 5, 7, 43}), frozenset({6, 9, 10})
+_PART = np.array(
+    [
+        0 if a.muscle.action_unit in _UPPER_FACE else 1 if a.muscle.action_unit in _MIDDLE_FACE else 2
+        for a in ACTIVATIONS
+    ]
+)
+"""The part of the face that each muscle moves: brows and lids, the middle, or mouth and jaw (FACS tells upper
+and lower face apart because they move by themselves); a fallen jaw makes no raised lid less likely."""
+
 _PRICE = np.array([a.course.reluctance * (1.0 if a.side == "both" else _PAIR) for a in ACTIVATIONS])
 _EVIDENCE = np.array([a.muscle.evidence for a in ACTIVATIONS])
 
@@ -355,6 +365,7 @@ def _invert(
     strength: NDArray[np.float64],
     price: NDArray[np.float64],
     share: NDArray[np.float64],
+    part: NDArray[np.int64],
     displacement: NDArray[np.float64],
     shapes: NDArray[np.float64],
     used: NDArray[np.int64],
@@ -372,10 +383,17 @@ def _invert(
         row = gain[2 * points + i]
         for j in range(n):
             right_side[j] += shapes[used[i]] * row[j]
-    most = 0.0
+    upper, middle, lower = 0, 1, 2
+    most = np.zeros(3)
     for j in range(n):
-        most = max(most, right_side[j] / strength[j])
-    penalty = np.maximum(evidence * share, _LEAST_SHARE * most) * price
+        most[part[j]] = max(most[part[j]], right_side[j] / strength[j])
+    # The middle borders on both.
+    most[upper], most[middle], most[lower] = (
+        max(most[upper], most[middle]),
+        max(most[upper], most[middle], most[lower]),
+        max(most[middle], most[lower]),
+    )
+    penalty = np.maximum(evidence * share, _LEAST_SHARE * most[part]) * price
     x = solve_nonnegative(gram, right_side, penalty, _STEPS, _TOLERANCE)
     slack = penalty - right_side
     for i in range(n):
@@ -414,7 +432,16 @@ def invert(
     """
     evidence = _LEAST_EVIDENCE + _EVIDENCE_PER_DEG * turned_deg
     x, slack = _invert(
-        model.gain, model.gram, model.strength, model.price, _EVIDENCE, displacement, shapes, _USED, evidence
+        model.gain,
+        model.gram,
+        model.strength,
+        model.price,
+        _EVIDENCE,
+        _PART,
+        displacement,
+        shapes,
+        _USED,
+        evidence,
     )
     return Solution(x, slack)
 
