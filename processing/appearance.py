@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from processing.eyelids import BROW_TAILS, rise, rise_of
+from processing.brows import BROW_TAILS, rise_of
+from processing.eyelids import rise
 from processing.muscle_fields import IRISES, LIPS
 from processing.pose import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 

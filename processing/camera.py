@@ -16,17 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acquisition.stream import Block, Channel, InvalidSignal, Kind, SampleType, StreamSpec
-from processing.action_units import (
-    FACS_LEVEL_WORDS,
-    ActionUnitEstimator,
-    action_unit_channels,
-    no_face_row,
-)
+from processing.action_units import ActionUnitEstimator
 from processing.face_quality import FLAG_BITS, FaceFlag, FaceQuality, confidence_left
 from processing.landmarks import FaceMesh, FaceObservation
 from processing.motion import RegionMotion
 from processing.neutral import Neutral
 from processing.second_face import FaceFinder, SecondFace, Submit, at_once
+from processing.unit_channels import FACS_LEVEL_WORDS, action_unit_channels, no_face_row
 
 MIRRORED = "mirrored"
 """Metadata of a camera stream: ``true`` when its pictures are mirrored, as a selfie view is."""

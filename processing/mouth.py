@@ -46,8 +46,8 @@ _CORNER_PER_JAW = 0.44
 
 _LEAST_LIFT_IOD = 0.01
 
-_RAISED = (0.055, 0.085)
-"""Rise of a corner of the mouth, IOD, from which it is no dimple any more, and from which it is a smile's."""
+_BEYOND_DIMPLES, _BEYOND_PRESSES = (0.065, 0.085), (0.105, 0.13)
+"""Rise of a corner of the mouth, IOD, that no dimple, no pressed lips reach: where doubt begins, and ends."""
 
 
 def _corner_rises(displacement: NDArray[np.float64], jaw: float) -> tuple[float, float]:
@@ -56,17 +56,20 @@ def _corner_rises(displacement: NDArray[np.float64], jaw: float) -> tuple[float,
     return right, left
 
 
-def raised_corners(displacement: NDArray[np.float64], jaw: float) -> tuple[float, float]:
-    """Whether the right, the left corner of the mouth is raised as only a smile does, 0-1.
+def raised_corners(displacement: NDArray[np.float64], jaw: float) -> tuple[tuple[float, float], ...]:
+    """Whether each corner of the mouth, right and left, is raised beyond a dimple, beyond pressed lips: 0-1.
 
-    A dimple draws the corner back, a smile draws it up as well (FACS manual, AU12 and AU14).
+    A dimple draws the corner back, pressed lips lift it a little, a smile draws it up (FACS manual, AU12, 14
+    and 24).
 
     Args:
         displacement: Of the landmarks [478, 2], IOD.
         jaw: Its fall, see `jaw_drop`: it takes the corners down.
     """
-    right, left = (rise(height, *_RAISED) for height in _corner_rises(displacement, jaw))
-    return right, left
+    return tuple(
+        (rise(height, *_BEYOND_DIMPLES), rise(height, *_BEYOND_PRESSES))
+        for height in _corner_rises(displacement, jaw)
+    )
 
 
 def lifted_lip(displacement: NDArray[np.float64], jaw: float) -> tuple[float, float]:
@@ -102,16 +105,32 @@ def dimple_shares(press: float, dimples: tuple[float, float], smile: float) -> t
     return right, left
 
 
-def mouth_opening(gap: float, jaw: float) -> tuple[float, float, float]:
+_PARTED_BY_LIPS = 0.3
+"""Share of a parting that muscles of the lips explain which is AU25 beside their own units: FACS codes every
+parting, but in a raised or lowered lip it is the lesser sign."""
+
+_BY_LIPS_ALONE = (0.16, 0.26)
+"""Gap, IOD, that muscles of the lips still open by themselves, and from which it is the jaw's doing."""
+
+
+def jaw_opened(gap: float) -> float:
+    """Whether lips are parted so far, IOD above neutral, that the jaw must have fallen, 0-1."""
+    return rise(gap, *_BY_LIPS_ALONE)
+
+
+def mouth_opening(gap: float, explained: float, jaw: float) -> tuple[float, float, float]:
     """Intensities of AU25, AU26 and AU27.
 
     Args:
-        gap: Parting of the inner lips that no lip muscle explains, IOD above neutral.
+        gap: Parting of the inner lips, IOD above neutral.
+        explained: What muscles of the lips part them by, IOD.
         jaw: Fall of the jaw measured at the lower lip, IOD below neutral.
     """
+    by_lips = _PARTED_BY_LIPS * rise(gap, *_PARTING)
+    gap -= explained
     # A falling jaw parts the lips; where they tell of a longer fall than the chin, each is half believed.
     jaw = max(jaw, 0.5 * (jaw + min(gap, 2.0 * jaw)))
-    parted = rise(gap, *_PARTING) * (1.0 - 0.65 * rise(jaw, 0.1, 0.18))
+    parted = max(by_lips, rise(gap, *_PARTING)) * (1.0 - 0.65 * rise(jaw, 0.1, 0.18))
     stretched = rise(jaw, *_STRETCHING)
     dropped = rise(jaw, *_DROPPING) * (1.0 - 0.6 * stretched)
     return parted, dropped, stretched

@@ -23,7 +23,6 @@ from fusion.events import FaceEvent
 from fusion.fuse import Fused, Fusion, FusionSettings
 from fusion.micro_expressions import MicroSettings
 from fusion.quality import QualityEvents, ThermalQuality
-from processing.action_units import action_unit_channels
 from processing.camera import CameraChain, Faces
 from processing.emg import MuscleActivity
 from processing.emg_quality import ChannelQuality
@@ -34,6 +33,7 @@ from processing.neutral import Neutral
 from processing.spotting import MicroMovementSpotter
 from processing.thermal import SkinTemperature
 from processing.thermal_mapping import ThermalMapping
+from processing.unit_channels import action_unit_channels
 
 SENSOR_KINDS = (Kind.CAMERA, Kind.EMG, Kind.THERMAL)
 """Kinds the pipeline measures from; every other stream is carried along, not processed."""

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from acquisition.stream import Kind
 from fusion.events import FaceEvent
-from processing.action_units import facs_level
 from processing.face_quality import flags_in, words
+from processing.unit_channels import facs_level
 from zygoma.shown import EXPRESSION_TYPES, SHOWN_AUS, percent, unit_name
 from zygoma.state import Snapshot
 

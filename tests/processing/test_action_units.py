@@ -7,17 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from processing.action_units import (
-    ACTION_UNITS,
-    TWO_SIDED,
-    ActionUnitEstimator,
-    action_unit_channels,
-    facs_level,
-    landmark_error,
-    no_face_row,
-)
+from processing.action_units import ActionUnitEstimator, landmark_error
 from processing.landmarks import FaceObservation
 from processing.muscle_model import ACTIVATIONS, activation_names, displacement_field
+from processing.unit_channels import ACTION_UNITS, TWO_SIDED, action_unit_channels, facs_level, no_face_row
 from tests.processing.portraits import neutral, observation, portrait
 from tests.processing.test_pose import rotation
 

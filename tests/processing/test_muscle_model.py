@@ -169,10 +169,17 @@ def test_a_smile_takes_less_evidence_than_a_frown(share: float) -> None:
     assert invert(model, weak_pull("corrugator_supercilii_left", share), shapes).activations.max() == 0.0
 
 
-def test_a_weak_movement_counts_alone_but_not_beside_a_strong_one() -> None:
+def test_a_weak_movement_counts_alone_and_beside_a_strong_one_of_another_part_of_the_face() -> None:
     points, model, shapes = neutral().points, own_model(), np.zeros(len(BLENDSHAPES))
     frown = 0.3 * displacement_field(ACTIVATIONS[NAMES.index("corrugator_supercilii_left")], points)
     yawn = displacement_field(ACTIVATIONS[NAMES.index(JAW.name)], points)
+    surprise = sum(
+        2.0 * displacement_field(a, points) for a in ACTIVATIONS if a.muscle.action_unit == 2 and not a.index
+    )
     brow = [i for i, a in enumerate(ACTIVATIONS) if a.muscle.action_unit == 4]
     assert invert(model, frown, shapes).activations[brow].sum() > 0.05
-    assert invert(model, frown + yawn, shapes).activations[brow].sum() == 0.0
+    assert invert(model, frown + surprise, shapes).activations[brow].sum() == 0.0
+    dimple = 0.3 * displacement_field(ACTIVATIONS[NAMES.index("buccinator_left")], points)
+    lips = [i for i, a in enumerate(ACTIVATIONS) if a.muscle.action_unit == 14]
+    assert invert(model, dimple + surprise, shapes).activations[lips].sum() > 0.0
+    assert invert(model, dimple + yawn, shapes).activations[lips].sum() == 0.0

@@ -26,8 +26,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from acquisition.clock import lsl_clock
 from acquisition.recording import Recording
 from acquisition.stream import Block, Channel, FrameFormat, Kind, SampleType, StreamSpec
-from processing.action_units import action_unit_channels
 from processing.face_quality import FaceFlag
+from processing.unit_channels import action_unit_channels
 from tests.zygoma.guided_stage import BROWSER_OPTIONS, browser_path
 from zygoma.monitor.live import Monitor, MonitorOptions
 from zygoma.state import Snapshot

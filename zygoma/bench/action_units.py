@@ -24,9 +24,10 @@ from hardware.simulated.face_fields import ACTION_UNITS as SIMULATED_UNITS
 from hardware.simulated.face_fields import LID_AUS, SIDES
 from hardware.simulated.rendering import FaceRenderer
 from hardware.simulated.scenario import HeadPose
-from processing.action_units import ACTION_UNITS, TWO_SIDED, ActionUnitEstimator, action_unit_channels
+from processing.action_units import ActionUnitEstimator
 from processing.face_model import find_face_model
 from processing.landmarks import BLENDSHAPES, FaceMesh
+from processing.unit_channels import ACTION_UNITS, TWO_SIDED, action_unit_channels
 from zygoma.options import errors
 
 OURS, PEER = "zygoma", "MediaPipe blendshapes"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from processing.action_units import FACS_LEVELS
 from processing.face_quality import CONFIDENCE_LEFT, FLAG_WORDS, FaceFlag
 from processing.muscle_fields import JAW, MUSCLES
+from processing.unit_channels import FACS_LEVELS
 from zygoma.shown import SHOWN_AUS, unit_name
 
 STROKES_DRAWN = 2
