@@ -46,3 +46,14 @@ def test_a_perfect_answer_scores_full_and_a_leak_is_told() -> None:
 def test_an_answer_of_another_unit_is_not_the_strongest_of_its_own() -> None:
     answers = Answers([{"AU4": 0.3 * d, "AU7": 0.5 * d} for d in DRIVE])
     assert _summary([Ramp((4,), "both", DRIVE)], answers)["strongest"] == 0.0
+
+
+def test_units_driven_together_are_found_each_by_itself() -> None:
+    smile = Ramp((6, 12, 26), "both", DRIVE)
+    answers = Answers([{"AU6": 0.3 * d, "AU7": 0.2 * d, "AU12": 0.8 * d, "AU27": 0.5 * d} for d in DRIVE])
+    assert _summary([smile], answers)["together"] == 1.0  # the jaw is found, however far it falls
+    answers = Answers([{"AU6": 0.3 * d, "AU7": 0.4 * d, "AU12": 0.8 * d, "AU26": 0.01 * d} for d in DRIVE])
+    assert _summary([smile], answers)["together"] == pytest.approx(2 / 3, abs=1e-3)
+    # AU26 is not asked of an estimator that has no such answer.
+    answers = Answers([{"AU6": 0.3 * d, "AU12": 0.8 * d} for d in DRIVE])
+    assert _summary([smile], answers)["together"] == 1.0
