@@ -134,7 +134,7 @@ def tell_frowns(levels: list[float], nose_rises: _Pair) -> None:
         nose_rises: See `processing.brows.nose_rises`.
     """
     for lid, wrinkled, frown, risen in zip(_LID_TIGHT, _NOSE, _FROWN, nose_rises, strict=True):
-        still = rise(levels[lid], 0.3, 0.6) * (1.0 - rise(risen, 0.01, 0.02))
+        still = rise(levels[lid], 0.2, 0.45) * (1.0 - rise(risen, 0.01, 0.02))
         levels[frown] += still * levels[wrinkled]
         levels[wrinkled] *= 1.0 - still
 
