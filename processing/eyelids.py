@@ -132,7 +132,7 @@ def lid_opening(lids: tuple[float, float], rest: tuple[float, float], brow_rise:
         brow_rise: Of the brow above, see `brow_rises`: it lifts the lid a little without any AU5.
     """
     raised = lids[0] - rest[0] - _LID_PER_BROW * brow_rise
-    return rise(raised + max(0.0, rest[1] - lids[1]), 0.01, 0.04)
+    return rise(raised + max(0.0, rest[1] - lids[1]), 0.005, 0.05)
 
 
 class Blinking:
