@@ -134,8 +134,8 @@ class CameraChain:
     def _forget_frames(self) -> None:
         self._shape: tuple[int, int] | None = None
         self._last_s = -math.inf
-        self._restarted = False
         self._since_landmarks = 0
+        self._looked = False
         self._observation: FaceObservation | None = None
         self._row: NDArray[np.float32] | None = None
 
@@ -202,25 +202,42 @@ class CameraChain:
 
         A live run sends them on before it goes on with the same faces in `follow_skin`.
 
+        Args:
+            block: As for `process`, or what `look` made of it.
+
         Raises:
             InvalidSignal: The block is not a camera's.
         """
-        if block.spec.kind is not Kind.CAMERA:
-            raise InvalidSignal(f"{block.spec.name} is a {block.spec.kind} stream, not a camera.")
+        mirrored = self._mirrors(block.spec)
         units_spec, motion_spec = self._specs_of(block.spec)
         rows = np.empty((len(block), units_spec.channel_count), dtype=np.float32)
         grays: list[NDArray[np.uint8] | None] = []
         points: list[NDArray[np.float32] | None] = []
         restarted: list[bool] = []
-        mirrored = self._mirrored or is_mirrored(block.spec)
-        for i, (frame, stamp) in enumerate(zip(block.data, block.timestamps, strict=True)):
-            picture = frame if isinstance(frame, Picture) else decode(frame, mirrored)
-            rows[i] = self._face(picture, float(stamp), mirrored)
-            grays.append(None if picture is None else picture.gray)
+        for i, (frame, stamp_s) in enumerate(zip(block.data, block.timestamps.tolist(), strict=True)):
+            seen = frame if isinstance(frame, Seen) else self._look(frame, stamp_s, mirrored)
+            rows[i] = self._face(seen, stamp_s, mirrored)
+            grays.append(None if seen.picture is None else seen.picture.gray)
             points.append(self._observation.points_px if self._observation is not None else None)
-            restarted.append(self._restarted)
+            restarted.append(seen.restarted)
         units = Block(units_spec, block.timestamps, rows, block.first)
         return Faces(units, motion_spec, tuple(points), tuple(grays), tuple(restarted), mirrored)
+
+    def look(self, block: Block) -> Block:
+        """The first step of `find_faces`: landmarks, in a block with `Seen` in place of the frames.
+
+        It depends on the frames alone: it may run ahead on a thread of its own.
+
+        Args:
+            block: As for `process`, or with `Picture`s in place of the frames.
+
+        Raises:
+            InvalidSignal: The block is not a camera's.
+        """
+        mirrored = self._mirrors(block.spec)
+        stamped = zip(block.data, block.timestamps.tolist(), strict=True)
+        seen = tuple(self._look(frame, stamp_s, mirrored) for frame, stamp_s in stamped)
+        return Block(block.spec, block.timestamps, seen, block.first)
 
     def follow_skin(self, faces: Faces) -> Block:
         """The second half of `process`: FaceMotion rows of the same frames, in the same order."""
@@ -233,39 +250,55 @@ class CameraChain:
                 rows[i] = self._motion.update(gray, faces.points[i], float(stamps[i]))
         return Block(faces.motion_spec, stamps, rows, faces.action_units.first)
 
+    def _mirrors(self, camera: StreamSpec) -> bool:
+        if camera.kind is not Kind.CAMERA:
+            raise InvalidSignal(f"{camera.name} is a {camera.kind} stream, not a camera.")
+        return self._mirrored or is_mirrored(camera)
+
     def _specs_of(self, camera: StreamSpec) -> tuple[StreamSpec, StreamSpec]:
         # Live blocks share one spec object, so this makes the derived specs once.
         if self._known is None or self._known[0] is not camera:
             self._known = (camera, self.spec_for(camera))
         return self._known[1]
 
-    def _face(self, picture: Picture | None, stamp_s: float, mirrored: bool) -> NDArray[np.float32]:
-        """One row of action units."""
-        self._compare(picture, stamp_s)
-        told = FaceFlag.MIRRORED if mirrored else FaceFlag(0)
+    def _look(self, frame: Any, stamp_s: float, mirrored: bool) -> Seen:
+        """One frame of `look`."""
+        picture = frame if isinstance(frame, Picture) else decode(frame, mirrored)
+        shape = self._shape if picture is None else (picture.gray.shape[0], picture.gray.shape[1])
+        resized = self._shape is not None and shape != self._shape
+        pause_s = stamp_s - self._last_s
+        restarted = resized or pause_s <= 0.0
+        interrupted = restarted or pause_s > MAX_GAP_S
+        if interrupted:
+            self._since_landmarks = 0
+        self._shape, self._last_s = shape, stamp_s
         if picture is None:
+            self._looked = False
+            return Seen(None, restarted, interrupted)
+        due = self._since_landmarks % self.landmarks_every == 0 or not self._looked
+        self._since_landmarks += 1
+        if not due:
+            return Seen(picture, restarted, interrupted)
+        self._looked = True
+        return Seen(picture, restarted, interrupted, True, self._mesh.detect(picture.rgb, stamp_s))
+
+    def _face(self, seen: Seen, stamp_s: float, mirrored: bool) -> NDArray[np.float32]:
+        """One row of action units."""
+        if seen.interrupted:
+            self._units.interrupt()
+        told = FaceFlag.MIRRORED if mirrored else FaceFlag(0)
+        if seen.picture is None:
             self.corrupt_frames += 1
             self._observation = self._row = None
             row = no_face_row()
             row[_FLAGS] = told | FaceFlag.LOST
             return row
-        if self._since_landmarks % self.landmarks_every == 0 or self._row is None:
-            self._observation = self._mesh.detect(picture.rgb, stamp_s)
-            self._row = self._units.update(self._observation, stamp_s, picture.gray)
-            self._judge(self._row, picture, stamp_s, told)
-        self._since_landmarks += 1
+        if seen.looked:
+            self._observation = seen.face
+            self._row = self._units.update(self._observation, stamp_s, seen.picture.gray)
+            self._judge(self._row, seen.picture, stamp_s, told)
+        assert self._row is not None, "a face is looked for in every first picture"
         return self._row
-
-    def _compare(self, picture: Picture | None, stamp_s: float) -> None:
-        """Forget what the frame before has left where this one cannot be compared with it."""
-        shape = self._shape if picture is None else (picture.gray.shape[0], picture.gray.shape[1])
-        resized = self._shape is not None and shape != self._shape
-        pause_s = stamp_s - self._last_s
-        self._restarted = resized or pause_s <= 0.0
-        if self._restarted or pause_s > MAX_GAP_S:
-            self._units.interrupt()
-            self._since_landmarks = 0
-        self._shape, self._last_s = shape, stamp_s
 
     def _judge(self, row: NDArray[np.float32], picture: Picture, stamp_s: float, told: FaceFlag) -> None:
         """Write flags, sharpness and brightness into a row, and take off the confidence what they cost."""
@@ -300,6 +333,24 @@ class Picture(NamedTuple):
 
     rgb: NDArray[np.uint8]
     gray: NDArray[np.uint8]
+
+
+class Seen(NamedTuple):
+    """A frame in which the face has been looked for.
+
+    Attributes:
+        picture: None when the frame was damaged.
+        restarted: See `Faces`.
+        interrupted: Restarted, or after a pause of more than `MAX_GAP_S`.
+        looked: Landmarks were due in this frame.
+        face: What was found then.
+    """
+
+    picture: Picture | None
+    restarted: bool
+    interrupted: bool
+    looked: bool = False
+    face: FaceObservation | None = None
 
 
 def predecoded(block: Block, mirrored: bool = False) -> Block:

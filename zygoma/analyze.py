@@ -1,16 +1,14 @@
 """Offline analysis: a session or separate files go through the live pipeline as fast as the machine allows.
 
-The camera dominates the cost. Its frames are decoded ahead on one thread and measured on another; the
-small streams are processed in between, in event-time order.
+The camera dominates the cost. Its frames are decoded ahead on one thread, searched for the face on a second
+and measured on a third; the small streams are processed in between, in event-time order.
 """
 
 from __future__ import annotations
 
 import heapq
 import json
-import queue
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,15 +24,13 @@ from fusion.valence_observations import one_muscle_words
 from hardware.emg_readers import choose_columns
 from processing.camera import Faces, predecoded
 from processing.face_quality import flags_in
+from zygoma.ahead import FACES_AHEAD, FRAMES_AHEAD, Blocks, ahead
 from zygoma.calibrated import CalibratedPipeline
 from zygoma.calibration import Calibration, session_calibration
 from zygoma.pipeline import SENSOR_KINDS, PipelineSettings
 from zygoma.report import write_report
 from zygoma.summary import Summary
 from zygoma.tables import TableWriter, write_events
-
-FRAMES_AHEAD = 8
-"""Frames decoded in advance: enough to hide a slow key frame, small enough to stay in cache and memory."""
 
 TABLE_NAMES = {
     Kind.ACTION_UNITS: "action_units.parquet",
@@ -196,53 +192,33 @@ def _until_end(source: Source) -> Iterator[Block]:
             yield block
 
 
-def _decoded_ahead(blocks: Iterator[Block], mirrored: bool) -> Iterator[Block]:
-    """The same frames, read and decoded by a thread of their own up to `FRAMES_AHEAD` in advance."""
-    ahead: queue.Queue[Block | BaseException | None] = queue.Queue(FRAMES_AHEAD)
-    stopped = threading.Event()
+def seen_ahead(frames: Blocks, look: Callable[[Block], Block] | None, mirrored: bool = False) -> Blocks:
+    """The same single frames, decoded ahead and, if `look` is given, with the face looked for ahead.
 
-    def put(item: Block | BaseException | None) -> bool:
-        while not stopped.is_set():
-            try:
-                ahead.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for block in blocks:
-                if not put(predecoded(block, mirrored)):
-                    return
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    thread = threading.Thread(target=work, name="zygoma-decode", daemon=True)
-    thread.start()
-    try:
-        while (item := ahead.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
+    Args:
+        frames: Camera blocks of one frame.
+        look: `Pipeline.look` of the pipeline that is to measure them.
+        mirrored: See `merged`.
+    """
+    decoded = ahead(frames, lambda frame: predecoded(frame, mirrored), FRAMES_AHEAD)
+    return decoded if look is None else ahead(decoded, look, FACES_AHEAD)
 
 
-def _single_frames(blocks: Iterator[Block]) -> Iterator[Block]:
+def _single_frames(blocks: Iterator[Block]) -> Blocks:
     for block in blocks:
         for index in range(len(block)):
             yield block[index : index + 1]
 
 
-def merged(inputs: Inputs, mirrored: bool = False) -> Iterator[tuple[Kind, Block]]:
+def merged(
+    inputs: Inputs, mirrored: bool = False, look: Callable[[Block], Block] | None = None
+) -> Generator[tuple[Kind, Block], None, None]:
     """All blocks in the order in which they would have arrived: by the stamp of their last sample.
 
     Args:
         inputs: The streams.
         mirrored: The camera's frames are mirrored, whatever its stream says.
+        look: See `seen_ahead`.
     """
 
     def keyed(order: int, kind: Kind, blocks: Iterator[Block]) -> Iterator[tuple[float, int, Kind, Block]]:
@@ -252,7 +228,7 @@ def merged(inputs: Inputs, mirrored: bool = False) -> Iterator[tuple[Kind, Block
     streams = []
     for order, (kind, blocks) in enumerate(inputs.blocks.items()):
         if kind is Kind.CAMERA:
-            blocks = _decoded_ahead(_single_frames(blocks), mirrored)
+            blocks = seen_ahead(_single_frames(blocks), look, mirrored)
         streams.append(keyed(order, kind, blocks))
     for _, _, kind, block in heapq.merge(*streams, key=lambda item: item[:2]):
         yield kind, block
@@ -293,12 +269,17 @@ def analyze(
         settings = replace(settings, rest=rest)
     folder.mkdir(parents=True, exist_ok=True)
     summary = Summary(folder, inputs.label)
-    with closing(CalibratedPipeline(inputs.specs, settings)) as pipeline, _Writers(folder, inputs) as writers:
+    with (
+        closing(CalibratedPipeline(inputs.specs, settings)) as pipeline,
+        _Writers(folder, inputs) as writers,
+        # Closed before the pipeline that looks ahead.
+        closing(merged(inputs, settings.mirrored, pipeline.look)) as blocks,
+    ):
         if measured is not None:
             from_s = inputs.start_s if measured.from_s is None else measured.from_s
             pipeline.change(pipeline.prepare(measured), from_s)
         alive = frozenset(inputs.specs)
-        for kind, block in merged(inputs, settings.mirrored):
+        for kind, block in blocks:
             found: Faces | None = None
             if kind is Kind.CAMERA:
                 found = pipeline.face(block)

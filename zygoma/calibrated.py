@@ -99,11 +99,20 @@ class CalibratedPipeline:
         else:
             yield block
 
-    def _stage(self, block: Block) -> Pipeline:
+    def _of(self, block: Block) -> Pipeline:
         if self._after is None or not len(block) or block.timestamps[0] < self._from_s:
             return self._before
-        self._changed.add(block.spec.kind)
         return self._after
+
+    def _stage(self, block: Block) -> Pipeline:
+        stage = self._of(block)
+        if stage is self._after:
+            self._changed.add(block.spec.kind)
+        return stage
+
+    def look(self, frame: Block) -> Block:
+        """See `Pipeline.look`; not while `change` is being called."""
+        return self._of(frame).look(frame)
 
     def face(self, frame: Block) -> Faces:
         """See `Pipeline.face`."""

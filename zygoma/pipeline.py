@@ -143,6 +143,11 @@ class Pipeline:
         self.specs[spec.kind] = spec
         return output
 
+    def look(self, frame: Block) -> Block:
+        """Find the landmarks of a frame, for `face` to go on with; may run ahead on a thread of its own."""
+        assert self._camera is not None, "attach the camera stream first"
+        return self._camera.look(frame)
+
     def face(self, frame: Block) -> Faces:
         """Measure the face in one frame and hand it to fusion; `follow` takes it from there.
 

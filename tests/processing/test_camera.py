@@ -192,6 +192,22 @@ def test_pictures_from_files_need_no_jpeg(chain: CameraChain) -> None:
     np.testing.assert_array_equal(decoded[0], portrait())
 
 
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_face_looked_for_ahead_gives_the_same_bits(every: int) -> None:
+    small = portrait()[: HEIGHT // 2 * 2 : 2, : WIDTH // 2 * 2 : 2]
+    frames = (*clip(5), b"damaged", *clip(3), jpeg(small), *clip(2))
+    block = camera_block(frames)
+    with CameraChain(landmarks_every=every) as chain:
+        looked = [chain.look(block[k : k + 1]) for k in range(len(block))]
+        ahead = [chain.process(each) for each in looked]
+        damaged = chain.corrupt_frames
+        chain.reset()
+        at_once = arrays(chain.process(block))
+    assert damaged == 1
+    for part, whole in zip(zip(*map(arrays, ahead), strict=True), at_once, strict=True):
+        np.testing.assert_array_equal(np.concatenate(part), whole)
+
+
 def test_landmarks_on_every_second_frame() -> None:
     with CameraChain(landmarks_every=2) as chain:
         result = chain.process(camera_block(clip(6)))
