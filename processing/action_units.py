@@ -1,8 +1,8 @@
 """Action units, head pose and eyelid closure of one face per frame, measured from the person's own neutral.
 
-Landmarks, head motion removed, are explained by muscle activations (`processing.muscle_model`); action units
-follow from the muscles by figure 1 of Dong et al. (2022). Nothing is smoothed over time: a 100 ms movement
-keeps its height and its moment.
+Landmarks, head motion removed, are explained by muscle activations (`processing.muscle_inverse`); action
+units follow from the muscles by figure 1 of Dong et al. (2022). Nothing is smoothed over time: a 100 ms
+movement keeps its height and its moment.
 """
 
 from __future__ import annotations
@@ -19,14 +19,8 @@ from processing.eyelids import Blinking, closure_error, lid_gap, lid_heights, li
 from processing.head_turn import straighten
 from processing.landmarks import FaceObservation
 from processing.mouth import jaw_drop, lifted_lip, lip_gap, opening_errors, raised_corners
-from processing.muscle_model import (
-    ACTIVATIONS,
-    Activation,
-    InverseModel,
-    build_inverse,
-    invert,
-    standard_errors,
-)
+from processing.muscle_inverse import InverseModel, build_inverse, invert, standard_errors
+from processing.muscle_model import ACTIVATIONS, Activation
 from processing.neutral import Neutral, NeutralEstimator
 from processing.pose import (
     STABLE_POINTS,
