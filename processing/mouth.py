@@ -46,7 +46,7 @@ _CORNER_PER_JAW = 0.44
 
 _LEAST_LIFT_IOD = 0.01
 
-_BEYOND_DIMPLES, _BEYOND_PRESSES = (0.065, 0.085), (0.105, 0.13)
+_BEYOND_DIMPLES, _BEYOND_PRESSES = (0.065, 0.085), (0.115, 0.14)
 """Rise of a corner of the mouth, IOD, that no dimple, no pressed lips reach: where doubt begins, and ends."""
 
 

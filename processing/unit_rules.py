@@ -62,7 +62,8 @@ def tell_smiles(levels: list[float], lifted: _Pair, raised: tuple[_Pair, ...]) -
         _SMILE, _DIMPLE, _FROWN, _NOSE, _LIP_UP, raised, strict=True
     ):
         # A smile widens the mouth: beside a risen corner the outward pull is the smile's, not a dimple's.
-        up = no_dimple if levels[dimple] > levels[_PRESS] else no_press
+        seen = rise(levels[smile], 0.1 * levels[dimple], 0.25 * levels[dimple])
+        up = max(no_dimple * seen if levels[dimple] > levels[_PRESS] else 0.0, no_press)
         widened = levels[dimple] * max(rise(levels[smile], 0.25, 0.55), up)
         levels[smile] += widened
         levels[dimple] -= widened

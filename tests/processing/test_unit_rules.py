@@ -25,11 +25,13 @@ def read(row: list[float], unit: str) -> float:
 
 
 def test_drawn_corners_are_a_smile_once_they_are_raised_beyond_any_dimple() -> None:
-    raised, level = levels(AU12=0.1, AU14=0.7), levels(AU12=0.1, AU14=0.7)
+    raised, level, unsmiling = (levels(AU12=smile, AU14=0.6) for smile in (0.2, 0.2, 0.0))
     tell_smiles(raised, NONE, HIGH)
     tell_smiles(level, NONE, LOW)
+    tell_smiles(unsmiling, NONE, ((1.0, 0.0), (1.0, 0.0)))
     assert read(raised, "AU12") > 0.6 and read(raised, "AU14") == 0.0
-    assert read(level, "AU14") > 0.6 and read(level, "AU12") < 0.2
+    assert read(level, "AU14") == 0.6 and read(level, "AU12") <= 0.2
+    assert read(unsmiling, "AU14") == 0.6 and read(unsmiling, "AU12") == 0.0
 
 
 def test_pressed_lips_lift_the_corners_without_being_a_smile() -> None:
