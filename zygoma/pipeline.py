@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,6 +84,9 @@ class Pipeline:
     """
 
     def __init__(self, specs: Mapping[Kind, StreamSpec], settings: PipelineSettings | None = None) -> None:
+        # OpenCV's own threads wait for work by spinning: half a millisecond of a core per frame that the skin
+        # could be followed in.
+        cv2.setNumThreads(1)
         self.settings = settings or PipelineSettings()
         self.specs: dict[Kind, StreamSpec] = {}
         self._camera: CameraChain | None = None
