@@ -24,7 +24,7 @@ from processing.motion_context import (
     eye_line,
 )
 from processing.motion_head import beyond_head, new_head, predict
-from processing.motion_kernel import cut_windows, new_windows, track_windows
+from processing.motion_kernel import cut_windows, new_windows, span_around, track_windows
 from processing.motion_regions import EXPRESSIVE, IOD_REFERENCE_PX, RIGID, Region
 
 _REGIONS: tuple[Region, ...] = EXPRESSIVE + RIGID
@@ -152,16 +152,14 @@ class RegionMotion:
         factor = self._shrink
         height, width = gray.shape
         margin = 45 if not self._tracking else self._margin
-        low = np.floor(where.min(axis=0)).astype(int) - margin
-        high = np.ceil(where.max(axis=0)).astype(int) + margin
-        low = np.clip(low, 0, [max(width // factor - 8, 0), max(height // factor - 8, 0)])
-        high = np.clip(high, low + 8, [max(width // factor, 8), max(height // factor, 8)])
-        crop = gray[low[1] * factor : high[1] * factor, low[0] * factor : high[0] * factor]
+        left, right = span_around(where[:, 0], margin, width // factor)
+        top, bottom = span_around(where[:, 1], margin, height // factor)
+        crop = gray[top * factor : bottom * factor, left * factor : right * factor]
         if factor > 1:
-            size = (int(high[0] - low[0]), int(high[1] - low[1]))
+            size = (right - left, bottom - top)
             crop = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         image = cv2.sepFilter2D(crop, cv2.CV_32F, self._blur, self._blur, borderType=cv2.BORDER_REPLICATE)
-        return np.asarray(image, dtype=np.float32), low.astype(np.float64)
+        return np.asarray(image, dtype=np.float32), np.array([left, top], dtype=np.float64)
 
     def _set_keyframe(
         self,

@@ -76,6 +76,20 @@ def new_windows(count: int) -> Windows:
 
 
 @njit(cache=True, nogil=True)
+def span_around(places: F64, margin: int, size: int) -> tuple[int, int]:
+    """First and end of the pixels of a picture's edge around some places [n], never fewer than 8.
+
+    Args:
+        places: Along the edge, px.
+        margin: How far to reach beyond them, px.
+        size: Length of the edge, px.
+    """
+    first = min(max(int(np.floor(places.min())) - margin, 0), max(size - 8, 0))
+    end = min(max(int(np.ceil(places.max())) + margin, first + 8), max(size, 8))
+    return first, end
+
+
+@njit(cache=True, nogil=True)
 def cut_windows(image: F32, origin: F64, nominal_px: F64, size: float, windows: Windows) -> None:
     """Cut every window out of a keyframe, at rest around `windows.centers`.
 

@@ -11,6 +11,7 @@ from acquisition.stream import Block, Kind, SampleType, StreamSpec
 from processing.landmarks import FaceMesh
 from processing.motion import RegionMotion
 from processing.motion_context import eye_distance_px, usable
+from processing.motion_kernel import span_around
 from processing.motion_regions import EXPRESSIVE
 
 CENTER = 220.0
@@ -160,3 +161,18 @@ def test_a_head_that_rushes_or_does_not_fit_hides_the_skin():
     rows[3] = np.nan
     spec = StreamSpec("motion", Kind.FACE_MOTION, motion.channels, 30.0, SampleType.FLOAT32, "test")
     assert usable(Block(spec, np.arange(4.0), rows, 0)).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("places", "size", "span"),
+    [
+        ([30.5, 50.2], 640, (20, 61)),
+        ([3.0, 50.0], 640, (0, 60)),
+        ([600.0, 638.9], 640, (590, 640)),
+        ([-90.0, -80.0], 640, (0, 8)),
+        ([900.0, 950.0], 640, (632, 640)),
+        ([2.0, 3.0], 5, (0, 8)),
+    ],
+)
+def test_the_picture_is_cut_around_the_windows_and_inside_its_edges(places, size, span):
+    assert span_around(np.array(places), 10, size) == span
