@@ -24,8 +24,8 @@ MACRO_MINIMUM_S = 0.5
 EXPRESSIVE_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 22, 23, 24, 28)
 """AUs that can be an expression by themselves."""
 
-LOOSE_UNITS = frozenset({5, 7, 10, 14, 17, 20, 22, 23, 24})
-"""AUs that need a stronger reading to begin an expression."""
+LOOSE_UNITS = frozenset({5, 6, 7, 9, 10, 14, 17, 20, 22, 23, 24})
+"""AUs that need a stronger reading to begin an expression, and a still stronger one while the head moves."""
 
 SYNERGISTS: dict[int, frozenset[int]] = {
     12: frozenset({6, 7, 10, 11, 12, 14, 15, 16, 17, 20, 25}),
@@ -50,7 +50,11 @@ class MacroSettings:
 
     Attributes:
         on, off: Activity begins above `on` and ends below `off`.
-        loose_on: `on` for AUs that turns of the head and slack lips also seem to move (`LOOSE_UNITS`).
+        loose_on: `on` for AUs that turns of the head and slack lips also seem to move (`LOOSE_UNITS`), on a
+            head that keeps still.
+        moving: Speed of the head, px/s at an inter-ocular distance of 100 px, that doubles it.
+        firm_s: An activity is above `on` for at least this long; less is a twitch of the landmarks, as at a
+            blink.
         edge: Onset and offset are dated to where the intensity leaves or comes below this.
         gap_s: A dip shorter than this does not end an activity.
         beyond_speech: Activity of the mouth with a mean below this is the speech's when the person speaks.
@@ -59,6 +63,8 @@ class MacroSettings:
 
     on: float = 0.12
     loose_on: float = 0.2
+    moving: float = 25.0
+    firm_s: float = 0.03
     off: float = 0.06
     edge: float = 0.03
     gap_s: float = 0.15
@@ -73,6 +79,7 @@ class Activity:
     Attributes:
         number: Running number, which an expression's id is made of.
         offset_s: Last moment seen so far, or the end.
+        firm_s: Seconds above the level at which it began, after that moment.
         referenced: A micro-expression already names it as its mask.
         name: Id of the finished expression that it belongs to.
     """
@@ -84,6 +91,7 @@ class Activity:
     offset_s: float
     peak: float
     area: float = 0.0
+    firm_s: float = 0.0
     left: float = 0.0
     right: float = 0.0
     below_since_s: float = math.nan
@@ -139,6 +147,7 @@ class MacroExpressions:
         self.settings = settings or MacroSettings()
         self._speech = speech or Speech()
         labels = {label: column for column, label in enumerate(spec.labels)}
+        self._head_speed = labels["head_speed"]
         self._columns = tuple(
             _Columns(
                 unit,
@@ -164,22 +173,27 @@ class MacroExpressions:
         """Take the row at `time_s` (None without a face) and return the expressions that are over."""
         on, off, edge, gap_s = self.settings.on, self.settings.off, self.settings.edge, self.settings.gap_s
         loose_on = self.settings.loose_on
+        if row is not None and row[self._head_speed] > 0.0:  # not NaN
+            loose_on *= 1.0 + row[self._head_speed] / self.settings.moving
         dt = min(time_s - self._time_s, 0.2) if time_s > self._time_s else 0.0
         self._time_s = time_s
         ended = False
         for columns, level in zip(self._columns, self._levels, strict=True):
             value = row[columns.both] if row is not None else 0.0
             activity = level.activity
+            enough = loose_on if columns.unit in LOOSE_UNITS else on
             if activity is None:
                 if not value > edge:  # also NaN
                     level.quiet_s = time_s
-                elif value > (loose_on if columns.unit in LOOSE_UNITS else on):
+                elif value > enough:
                     start = level.quiet_s if time_s - level.quiet_s < 1.0 else time_s
                     self._number += 1
                     activity = Activity(self._number, columns.unit, start, time_s, time_s, value)
                     level.activity = activity
                     self._open.append(activity)
                 continue
+            if value > enough:
+                activity.firm_s += dt
             if value > activity.peak:
                 activity.peak, activity.apex_s = value, time_s
             if value > edge and math.isnan(activity.below_since_s):
@@ -200,7 +214,8 @@ class MacroExpressions:
                 activity.closed = ended = True
                 level.activity, level.quiet_s = None, time_s
         if ended:
-            self._closed += [activity for activity in self._open if activity.closed]
+            firm_s = self.settings.firm_s
+            self._closed += [each for each in self._open if each.closed and each.firm_s >= firm_s]
             self._open = [activity for activity in self._open if not activity.closed]
         return self._finished(time_s) if self._closed else []
 

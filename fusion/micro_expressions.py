@@ -385,12 +385,14 @@ class MicroExpressions:
         over = activity.closed or not math.isnan(activity.below_since_s)
         ends = over and activity.offset_s - 0.6 < middle < activity.offset_s + 0.15
         kin = SYNERGISTS.get(activity.unit, frozenset({activity.unit}))
-        if not (begins or ends) or kin.isdisjoint(units):
+        if kin.isdisjoint(units):
             return False
         # A weak one is no larger than a micro-expression, and may be its own echo or noise: it explains the
-        # movement only if its AU stands elsewhere afterwards.
+        # movement only if its AU stands elsewhere afterwards. So does one that is about to end.
         step = self._witness.step(activity.unit, main)
-        return activity.peak >= _STRONG_PEAK or abs(step) >= 0.5 * activity.peak
+        if begins or ends:
+            return activity.peak >= _STRONG_PEAK or abs(step) >= 0.5 * activity.peak
+        return not over and step <= -0.5 * activity.peak
 
     def _thermal_evidence(self, main: Movement) -> float:
         near = [

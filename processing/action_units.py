@@ -197,7 +197,7 @@ class ActionUnitEstimator:
         person = self._known_person()
         neutral = person.neutral
         face, _, residual = align_to_neutral(points_px, neutral.points)
-        turned_deg = 0.0
+        turned_deg = yaw_deg = 0.0
         if neutral.pose_deg is not None:
             pitch_deg, yaw_deg = pose.pitch_deg - neutral.pose_deg[0], pose.yaw_deg - neutral.pose_deg[1]
             turned_deg = math.hypot(pitch_deg, yaw_deg)
@@ -214,12 +214,12 @@ class ActionUnitEstimator:
         explained = float(person.model.lip_gap @ (activations * _LIP_MUSCLES))
         open_mouth(levels, lip_gap(displacement), explained, jaw)
         lids = lid_heights(face)
-        move_lids(levels, lids, person.lids, brow_rises(displacement), self._blinking, time_s)
+        blinks = move_lids(levels, lids, person.lids, brow_rises(displacement), self._blinking, time_s)
         tell_frowns(levels, nose_rises(displacement))
         if gray is not None:
             resting = max(levels) < _RESTING
             growth = self._wrinkles.update(wrinkle_edges(gray, points_px), resting, time_s)
-            read_skin(levels, growth, bared_crow_feet(displacement))
+            read_skin(levels, growth, bared_crow_feet(displacement), blinks, yaw_deg)
         raise_brows(levels, raised_brows(displacement))
         for both, right, left in _SIDED_COLUMNS:
             # As in FACS, an asymmetric action is as strong as its stronger side.

@@ -26,6 +26,9 @@ _BROW_IN_SMILE = 0.8
 _CROSS_TALK = 0.1
 """Share of a one-sided smile that MediaPipe's landmarks show on the other side: it prefers even faces."""
 
+_SKIN_TURNED_DEG = (5.0, 8.0)
+"""Turn of the head from which its skin looks other than at rest, and from which it tells nothing."""
+
 _JAW_BLURRED = tuple(
     column
     for label, column in COLUMN.items()
@@ -105,7 +108,7 @@ def move_lids(
     brow_rises: _Pair,
     blinking: tuple[Blinking, Blinking],
     time_s: float,
-) -> None:
+) -> tuple[bool, bool]:
     """Eyelid closure and what it means: AU7, AU43 or AU45; what the lids leave of AU5 and AU6.
 
     Args:
@@ -113,10 +116,13 @@ def move_lids(
         brow_rises: See `processing.brows.brow_rises`.
         blinking: Of each eye; taken a frame further.
         time_s: Stamp of the frame.
+
+    Returns:
+        Whether each eye blinks.
     """
-    for eye in range(2):
-        closure = lid_closure(now[eye], rest[eye])
-        blinks = blinking[eye].update(closure, time_s)
+    closures = lid_closure(now[0], rest[0]), lid_closure(now[1], rest[1])
+    blinking_now = blinking[0].update(closures[0], time_s), blinking[1].update(closures[1], time_s)
+    for eye, (closure, blinks) in enumerate(zip(closures, blinking_now, strict=True)):
         levels[_EYELID[eye]] = levels[_BLINK[eye]] = closure
         # Lids that are seen to tighten do so as far as their muscle says, if that is more.
         tight = 0.0 if blinks else lid_tightening(now[eye], rest[eye])
@@ -126,6 +132,7 @@ def move_lids(
         levels[_LID_UP[eye]] *= lid_opening(now[eye], rest[eye], brow_rises[eye])
         # A closing eye takes the skin about it along, without any raised cheek.
         levels[_CHEEK[eye]] *= 1.0 - 0.8 * rise(closure, 0.35, 0.8)
+    return blinking_now
 
 
 def tell_frowns(levels: list[float], nose_rises: _Pair) -> None:
@@ -152,20 +159,29 @@ def raise_brows(levels: list[float], raised: tuple[_Pair, _Pair]) -> None:
             levels[column] = max(levels[column], min(level, widened))
 
 
-def read_skin(levels: list[float], growth: list[float], bared: _Pair) -> None:
+def read_skin(
+    levels: list[float],
+    growth: list[float],
+    bared: _Pair,
+    blinks: tuple[bool, bool],
+    yaw_deg: float,
+) -> None:
     """Crow's feet speak for raised cheeks; wrinkles beside the nose only confirm what landmarks saw.
 
     Args:
         growth: See `processing.appearance.Wrinkles.update`.
         bared: See `processing.appearance.bared_crow_feet`.
+        blinks: Whether each eye blinks: that folds the skin beside it as well.
+        yaw_deg: How far the head has turned to a side since the neutral: the skin is seen from another side.
     """
+    faced = 1.0 - rise(abs(yaw_deg), *_SKIN_TURNED_DEG)
     for eye in range(2):
         # Lids that close or are drawn wide open change the skin beside the eye as well.
-        open_share = 1.0 - rise(levels[_EYELID[eye]], 0.25, 0.6)
+        open_share = 0.0 if blinks[eye] else 1.0 - rise(levels[_EYELID[eye]], 0.25, 0.6)
         open_share *= 1.0 - rise(levels[_LID_UP[eye]], 0.1, 0.4)
-        levels[_CHEEK[eye]] += 0.8 * bared[eye] * open_share * rise(growth[eye], 0.02, 0.4)
+        levels[_CHEEK[eye]] += 0.8 * faced * bared[eye] * open_share * rise(growth[eye], 0.02, 0.4)
         seen = rise(levels[_NOSE[eye]], 0.03, 0.15)
-        levels[_NOSE[eye]] += 0.5 * seen * rise(growth[2 + eye], 0.02, 0.4)
+        levels[_NOSE[eye]] += 0.5 * faced * seen * rise(growth[2 + eye], 0.02, 0.4)
 
 
 def tell_lips(levels: list[float]) -> None:

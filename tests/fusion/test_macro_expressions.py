@@ -131,4 +131,20 @@ def test_what_wavers_above_its_threshold_for_a_moment_is_no_expression() -> None
         peaks = ((2.0, 0.13), (2.2, 0.07), (2.4, 0.07), (2.55, 0.07))
         return np.asarray(sum(level * ((t > start) & (t < start + 0.08)) for start, level in peaks))
 
-    assert find(5.0, {}, units_block(5.0, {"AU6": wavering}, noise=0.0)) == []
+    assert find(5.0, {}, units_block(5.0, {"AU12": wavering}, noise=0.0)) == []
+
+
+def test_a_twitch_of_the_landmarks_at_a_blink_begins_no_expression() -> None:
+    def twitching(t: np.ndarray) -> np.ndarray:
+        return plateau(2, 2.9, 0.1)(t) + 0.5 * (np.abs(t - 2.4) < 0.5 / 30.0)
+
+    assert find(5.0, {"AU6": twitching}) == []
+    assert len(find(5.0, {"AU6": plateau(2, 2.9, 0.5)})) == 1
+
+
+@pytest.mark.parametrize(("unit", "told"), [("AU7", False), ("AU12", True)])
+def test_a_head_that_turns_seems_to_move_some_action_units(unit: str, told: bool) -> None:
+    curves = {unit: plateau(2, 3.2, 0.35)}
+    assert len(find(5.0, curves)) == 1
+    turning = find(5.0, curves | {"head_speed": plateau(1.8, 3.4, 45.0)})
+    assert bool(turning) is told

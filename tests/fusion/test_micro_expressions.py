@@ -201,6 +201,15 @@ def test_the_edge_of_a_smile_is_not_a_micro_expression() -> None:
     assert fusion.dropped["macro_edge"] == 1
 
 
+def test_an_expression_that_fades_slowly_is_over_before_it_is_neutral() -> None:
+    fading = [movement(1, 5.8, 0.45, "upper_lid", (5,), "both")]
+    fusion, fused = fuse(fading, units={"AU5": plateau(3.5, 6.75, 0.9, 0.95)}, emg=False)
+    assert micros(fused) == []
+    assert fusion.dropped["macro_edge"] == 1
+    held = fuse(fading, units={"AU5": plateau(3.5, 8.5, 0.9, 0.6)}, emg=False)[1]
+    assert len(micros(held)) == 1  # it comes back: masked by what is held
+
+
 def test_a_weak_expression_explains_a_movement_only_if_it_stays() -> None:
     # Action units waver by as much as a micro-expression moves them, when the head turns say.
     move = [movement(1, 6.0, 0.3, "outer_brow", (2,), "both")]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processing.unit_channels import COLUMN, ROW_LENGTH
-from processing.unit_rules import open_mouth, raise_brows, tell_frowns, tell_lips, tell_smiles
+from processing.unit_rules import open_mouth, raise_brows, read_skin, tell_frowns, tell_lips, tell_smiles
 
 NONE = (0.0, 0.0)
 LOW, HIGH = (NONE, NONE), ((1.0, 1.0), (1.0, 1.0))
@@ -87,3 +87,13 @@ def test_lips_sucked_in_are_not_pressed_and_a_smile_tightens_none() -> None:
     tell_lips(smiling)
     assert read(sucked, "AU24") == 0.0
     assert read(smiling, "AU23") == 0.0 and read(smiling, "AU24") == 0.2
+
+
+def test_crow_s_feet_raise_cheeks_on_a_face_that_looks_ahead_and_does_not_blink() -> None:
+    grown = [0.4, 0.4, 0.0, 0.0]
+    ahead, turned, blinking = levels(), levels(), levels()
+    read_skin(ahead, grown, (1.0, 1.0), (False, False), 2.0)
+    read_skin(turned, grown, (1.0, 1.0), (False, False), 10.0)
+    read_skin(blinking, grown, (1.0, 1.0), (True, True), 2.0)
+    assert read(ahead, "AU6") == 0.8
+    assert read(turned, "AU6") == read(blinking, "AU6") == 0.0
