@@ -24,7 +24,7 @@ MACRO_MINIMUM_S = 0.5
 EXPRESSIVE_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 22, 23, 24, 28)
 """AUs that can be an expression by themselves."""
 
-LOOSE_UNITS = frozenset({5, 6, 7, 9, 10, 14, 17, 20, 22, 23, 24})
+LOOSE_UNITS = frozenset({5, 6, 7, 10, 14, 17, 20, 22, 23, 24})
 """AUs that need a stronger reading to begin an expression, and a still stronger one while the head moves."""
 
 SYNERGISTS: dict[int, frozenset[int]] = {
@@ -51,7 +51,7 @@ class MacroSettings:
     Attributes:
         on, off: Activity begins above `on` and ends below `off`.
         loose_on: `on` for AUs that turns of the head and slack lips also seem to move (`LOOSE_UNITS`), on a
-            head that keeps still.
+            head that keeps still. Of these a reading counts by what is beyond its standard error.
         moving: Speed of the head, px/s at an inter-ocular distance of 100 px, that doubles it.
         firm_s: An activity is above `on` for at least this long; less is a twitch of the landmarks, as at a
             blink.
@@ -122,6 +122,7 @@ class _Columns:
     both: int
     left: int
     right: int
+    error: int
 
 
 @dataclass
@@ -154,6 +155,7 @@ class MacroExpressions:
                 labels[f"AU{unit}"],
                 labels.get(f"AU{unit}_left", -1),
                 labels.get(f"AU{unit}_right", -1),
+                labels[f"AU{unit}_se"],
             )
             for unit in EXPRESSIVE_UNITS + MOUTH_UNITS
             if f"AU{unit}" in labels
@@ -181,24 +183,28 @@ class MacroExpressions:
         for columns, level in zip(self._columns, self._levels, strict=True):
             value = row[columns.both] if row is not None else 0.0
             activity = level.activity
-            enough = loose_on if columns.unit in LOOSE_UNITS else on
+            sure, enough = value, on
+            if columns.unit in LOOSE_UNITS:
+                enough = loose_on
+                if row is not None and row[columns.error] > 0.0:  # not NaN
+                    sure -= row[columns.error]
             if activity is None:
                 if not value > edge:  # also NaN
                     level.quiet_s = time_s
-                elif value > enough:
+                elif sure > enough:
                     start = level.quiet_s if time_s - level.quiet_s < 1.0 else time_s
                     self._number += 1
                     activity = Activity(self._number, columns.unit, start, time_s, time_s, value)
                     level.activity = activity
                     self._open.append(activity)
                 continue
-            if value > enough:
+            if sure > enough:
                 activity.firm_s += dt
             if value > activity.peak:
                 activity.peak, activity.apex_s = value, time_s
             if value > edge and math.isnan(activity.below_since_s):
                 activity.offset_s = time_s
-            if value > off:
+            if sure > off:
                 activity.offset_s = time_s
                 activity.below_since_s = math.nan
                 activity.area += value * dt

@@ -41,6 +41,7 @@ from processing.unit_channels import (
     side_columns,
 )
 from processing.unit_rules import (
+    even_out,
     move_lids,
     open_mouth,
     raise_brows,
@@ -221,6 +222,7 @@ class ActionUnitEstimator:
             growth = self._wrinkles.update(wrinkle_edges(gray, points_px), resting, time_s)
             read_skin(levels, growth, bared_crow_feet(displacement), blinks, yaw_deg)
         raise_brows(levels, raised_brows(displacement))
+        even_out(levels, yaw_deg)
         for both, right, left in _SIDED_COLUMNS:
             # As in FACS, an asymmetric action is as strong as its stronger side.
             levels[both] = max(levels[right], levels[left])

@@ -27,7 +27,13 @@ _CROSS_TALK = 0.1
 """Share of a one-sided smile that MediaPipe's landmarks show on the other side: it prefers even faces."""
 
 _SKIN_TURNED_DEG = (5.0, 8.0)
-"""Turn of the head from which its skin looks other than at rest, and from which it tells nothing."""
+"""Turn of the head to a side from which its skin looks other than at rest, and from which it is not read."""
+
+_HALVES_TURNED_DEG = (4.0, 7.0)
+"""The same for what one half of the face shows and the other does not."""
+
+_EVEN = tuple(side_columns(au) for au in (4, 6, 7, 9, 15, 16))
+"""AUs that faces hardly ever show on one side alone."""
 
 _JAW_BLURRED = tuple(
     column
@@ -182,6 +188,19 @@ def read_skin(
         levels[_CHEEK[eye]] += 0.8 * faced * bared[eye] * open_share * rise(growth[eye], 0.02, 0.4)
         seen = rise(levels[_NOSE[eye]], 0.03, 0.15)
         levels[_NOSE[eye]] += 0.5 * faced * seen * rise(growth[2 + eye], 0.02, 0.4)
+
+
+def even_out(levels: list[float], yaw_deg: float) -> None:
+    """On a head turned to a side, what one half of the face alone seems to do is the view's doing.
+
+    Args:
+        yaw_deg: How far the head has turned since the neutral.
+    """
+    share = rise(abs(yaw_deg), *_HALVES_TURNED_DEG)
+    for right, left in _EVEN:
+        shared = min(levels[right], levels[left])
+        levels[right] += share * (shared - levels[right])
+        levels[left] += share * (shared - levels[left])
 
 
 def tell_lips(levels: list[float]) -> None:

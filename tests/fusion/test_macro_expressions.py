@@ -148,3 +148,9 @@ def test_a_head_that_turns_seems_to_move_some_action_units(unit: str, told: bool
     assert len(find(5.0, curves)) == 1
     turning = find(5.0, curves | {"head_speed": plateau(1.8, 3.4, 45.0)})
     assert bool(turning) is told
+
+
+def test_an_unsteady_action_unit_counts_by_what_is_beyond_its_error() -> None:
+    curves = {"AU6": plateau(2, 4, 0.3)}
+    assert len(find(6.0, curves)) == 1
+    assert find(6.0, curves | {"AU6_se": plateau(1, 5, 0.2)}) == []

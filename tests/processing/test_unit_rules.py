@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processing.unit_channels import COLUMN, ROW_LENGTH
-from processing.unit_rules import open_mouth, raise_brows, read_skin, tell_frowns, tell_lips, tell_smiles
+from processing.unit_rules import (
+    even_out,
+    open_mouth,
+    raise_brows,
+    read_skin,
+    tell_frowns,
+    tell_lips,
+    tell_smiles,
+)
 
 NONE = (0.0, 0.0)
 LOW, HIGH = (NONE, NONE), ((1.0, 1.0), (1.0, 1.0))
@@ -97,3 +106,19 @@ def test_crow_s_feet_raise_cheeks_on_a_face_that_looks_ahead_and_does_not_blink(
     read_skin(blinking, grown, (1.0, 1.0), (True, True), 2.0)
     assert read(ahead, "AU6") == 0.8
     assert read(turned, "AU6") == read(blinking, "AU6") == 0.0
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(-30.0, 30.0))
+def test_a_head_turned_aside_frowns_on_both_sides_or_not(right: float, left: float, yaw_deg: float) -> None:
+    row = levels()
+    frown, smile = (COLUMN["AU4_right"], COLUMN["AU4_left"]), (COLUMN["AU12_right"], COLUMN["AU12_left"])
+    for pair in (frown, smile):
+        row[pair[0]], row[pair[1]] = right, left
+    even_out(row, yaw_deg)
+    assert [row[column] for column in smile] == [right, left]
+    found = [row[column] for column in frown]
+    assert min(found) == pytest.approx(min(right, left))
+    if abs(yaw_deg) <= 4.0:
+        assert found == [right, left]
+    if abs(yaw_deg) >= 7.0:
+        assert found[0] == pytest.approx(found[1])
