@@ -48,7 +48,7 @@ def _edges(
     halves: NDArray[np.float64],
     samples: int,
     out: NDArray[np.float64],
-) -> None:  # pragma: no cover - compiled
+) -> None:
     """Fills out [patches] with the logarithm of the edge strength; NaN where a patch leaves the picture."""
     height, width = gray.shape
     across_x = 0.5 * (points[eyes[2], 0] + points[eyes[3], 0] - points[eyes[0], 0] - points[eyes[1], 0])

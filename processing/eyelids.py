@@ -42,7 +42,7 @@ def _heights(
     corners: NDArray[np.int64],
     upper: NDArray[np.int64],
     lower: NDArray[np.int64],
-) -> tuple[float, float, float, float]:  # pragma: no cover - compiled
+) -> tuple[float, float, float, float]:
     found = np.zeros(4)
     for eye in range(2):
         outer, inner = points[corners[eye, 0]], points[corners[eye, 1]]
@@ -129,7 +129,8 @@ def lid_opening(lids: tuple[float, float], rest: tuple[float, float], brow_rise:
     Args:
         lids: Heights of the eye's lids now, see `lid_heights`.
         rest: At rest.
-        brow_rise: Of the brow above, see `brow_rises`: it lifts the lid a little without any AU5.
+        brow_rise: Of the brow above, see `processing.brows.brow_rises`: it lifts the lid a little without any
+            AU5.
     """
     raised = lids[0] - rest[0] - _LID_PER_BROW * brow_rise
     return rise(raised + max(0.0, rest[1] - lids[1]), 0.005, 0.05)

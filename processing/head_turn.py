@@ -45,7 +45,7 @@ def _subtract(
     terms: NDArray[np.float64],
     face: NDArray[np.float64],
     shapes: NDArray[np.float64],
-) -> None:  # pragma: no cover - compiled
+) -> None:
     points = face.shape[0]
     for i in range(coefficients.shape[0]):
         pretended = 0.0

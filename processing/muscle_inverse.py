@@ -162,7 +162,7 @@ def solve_nonnegative(
     penalty: NDArray[np.float64],
     steps: int,
     tolerance: float,
-) -> NDArray[np.float64]:  # pragma: no cover - compiled
+) -> NDArray[np.float64]:
     """argmin over x >= 0 of x'Gx/2 - (b - penalty)'x by coordinate descent from zero, hence deterministic.
 
     The coordinate whose step lowers the cost most goes next (Gauss-Southwell): muscles overlap, and cyclic
@@ -200,7 +200,7 @@ def _invert(
     shapes: NDArray[np.float64],
     used: NDArray[np.int64],
     evidence: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # pragma: no cover - compiled
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     n, points = gram.shape[0], displacement.shape[0]
     right_side = np.zeros(n)
     for i in range(points):
@@ -285,7 +285,7 @@ def _deviations(
     rows: NDArray[np.int64],
     jitter: float,
     out: NDArray[np.float64],
-) -> None:  # pragma: no cover - compiled
+) -> None:
     """Fills out [rows] with standard errors; rows[i] is the sum that activation i belongs to."""
     active = np.nonzero(x > 0.0)[0]
     k = active.shape[0]

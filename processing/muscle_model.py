@@ -116,7 +116,7 @@ def _lay(
     reach: NDArray[np.float64],
     mask: NDArray[np.bool_],
     out: NDArray[np.float64],
-) -> None:  # pragma: no cover - compiled
+) -> None:
     """Adds every stroke's Gaussian to out [activations, 478, 2]."""
     for s in range(activation.shape[0]):
         x0, y0 = points[anchor[s], 0], points[anchor[s], 1]

@@ -129,7 +129,7 @@ def _nearest(
     means: NDArray[np.float64],
     dwell_s: NDArray[np.float64],
     features: NDArray[np.int64],
-) -> tuple[int, float]:  # pragma: no cover - compiled
+) -> tuple[int, float]:
     """The state nearest to a sample and its distance: that of the feature point that is farthest off, IOD."""
     best, best_squared = -1, np.inf
     for k in range(means.shape[0]):

@@ -78,7 +78,7 @@ def _fit(
     target: NDArray[np.float64],
     weights: NDArray[np.float64],
     out: NDArray[np.float64],
-) -> bool:  # pragma: no cover - compiled
+) -> bool:
     """Fills out [13] = scale, rotation row by row, shift; False where no proper rotation fits."""
     n = source.shape[0]
     total = 0.0
@@ -149,7 +149,7 @@ def fit_similarity(
 @njit(cache=True, nogil=True)
 def mean_square_step(
     before: NDArray[np.float64], now: NDArray[np.float64], landmarks: NDArray[np.intp]
-) -> float:  # pragma: no cover - compiled
+) -> float:
     """Mean squared length, in the picture's plane, of the steps that some of the points [478, 3] took."""
     total = 0.0
     for i in landmarks:
@@ -199,7 +199,7 @@ def _align(
     stable_weights: NDArray[np.float64],
     found: NDArray[np.float64],
     face: NDArray[np.float64],
-) -> float:  # pragma: no cover - compiled
+) -> float:
     """Fills found [13] as `_fit` does, and face [478, 3]; returns the residual, -1 where no rotation fits."""
     n = stable.shape[0]
     source, target, weights = np.empty((n, 3)), np.empty((n, 3)), stable_weights.copy()

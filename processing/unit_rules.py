@@ -44,6 +44,12 @@ _JAW_BLURRED = tuple(
 """AUs of the lips, whose fields do not hold on a mouth stretched wide open."""
 
 
+def _smile(levels: list[float]) -> float:
+    """That of its stronger side."""
+    right, left = _SMILE
+    return max(levels[right], levels[left])
+
+
 def _broad(smile: float) -> float:
     return rise(smile, 0.3, 0.7)
 
@@ -59,11 +65,7 @@ def tell_smiles(levels: list[float], lifted: _Pair, raised: tuple[_Pair, ...]) -
         # What lifts the middle of the lip more than its corners is none.
         levels[lip] += share * levels[smile]
         levels[smile] *= 1.0 - share
-    shares = dimple_shares(
-        levels[_PRESS],
-        (levels[_DIMPLE[0]], levels[_DIMPLE[1]]),
-        max(levels[smile] for smile in _SMILE),
-    )
+    shares = dimple_shares(levels[_PRESS], (levels[_DIMPLE[0]], levels[_DIMPLE[1]]), _smile(levels))
     for dimple, share in zip(_DIMPLE, shares, strict=True):
         levels[dimple] += share * levels[_PRESS]
     levels[_PRESS] *= 1.0 - max(shares)
@@ -95,7 +97,7 @@ def open_mouth(levels: list[float], gap: float, explained: float, jaw: float) ->
         gap, explained, jaw: See `processing.mouth.mouth_opening`.
     """
     # What parts the lips in a broad smile is that smile: AU25, as FACS codes it.
-    explained *= 1.0 - _broad(max(levels[smile] for smile in _SMILE))
+    explained *= 1.0 - _broad(_smile(levels))
     for column, level in zip(_OPENING, mouth_opening(gap, explained, jaw), strict=True):
         levels[column] = level
     for column in _LIP_DOWN:
@@ -197,17 +199,17 @@ def even_out(levels: list[float], yaw_deg: float) -> None:
         yaw_deg: How far the head has turned since the neutral.
     """
     share = rise(abs(yaw_deg), *_HALVES_TURNED_DEG)
-    for right, left in _EVEN:
-        shared = min(levels[right], levels[left])
-        levels[right] += share * (shared - levels[right])
-        levels[left] += share * (shared - levels[left])
+    for columns in _EVEN:
+        shared = min(levels[column] for column in columns)
+        for column in columns:
+            levels[column] += share * (shared - levels[column])
 
 
 def tell_lips(levels: list[float]) -> None:
-    """AU23, 24 and 28 among each other and beside a smile; for levels that hold each AU's stronger side."""
+    """AU23, 24 and 28 among each other and beside a smile."""
     # Lips sucked in hide the red parts that pressing is told by.
     levels[_PRESS] *= 1.0 - min(1.0, levels[_SUCK])
     # A smile stretches the lips thin without any tightening.
-    stretched = rise(max(levels[column] for column in _SMILE), 0.2, 0.6)
+    stretched = rise(_smile(levels), 0.2, 0.6)
     levels[_TIGHT] *= 1.0 - stretched
     levels[_PRESS] *= 1.0 - 0.5 * stretched

@@ -50,9 +50,10 @@ def test_an_upper_lid_that_falls_far_closes_the_eye_whatever_the_lower_does() ->
 
 def test_a_lid_that_a_raised_brow_takes_along_does_not_open_the_eye() -> None:
     lifted = (REST[0] + 0.02, REST[1])
-    assert lid_opening(lifted, REST, 0.0) > 0.3
+    assert lid_opening(lifted, REST, 0.0) == pytest.approx(1 / 3)
     assert lid_opening(lifted, REST, 0.12) == 0.0
-    assert lid_opening((REST[0] + 0.06, REST[1]), REST, 0.12) > 0.8
+    assert lid_opening((REST[0] + 0.06, REST[1]), REST, 0.12) == pytest.approx(0.037 / 0.045)
+    assert lid_opening((REST[0] + 0.07, REST[1]), REST, 0.12) == 1.0
 
 
 def test_a_lower_lid_that_falls_with_the_upper_one_opens_the_eye_further() -> None:
